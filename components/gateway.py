@@ -1,0 +1,84 @@
+"""The one door to the models: Istio's ingress gateway."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+import versions
+from components.helm import namespace, release
+
+NAMESPACE = "istio-ingress"
+RELEASE = "istio-ingressgateway"
+"""Also the name of its Deployment, Service and account; the chart makes the label `istio: ingressgateway` of it."""
+
+GATEWAY = "models"
+DRAIN_SECONDS = 300
+"""How long a gateway that is told to stop lets running streams go on. Istio's own 5 seconds would cut them."""
+
+
+class Gateway(pulumi.ComponentResource):
+    """At least two gateways behind an internal load balancer, and one listener for the models' hosts.
+
+    It has no public address, and will have none before TLS and authentication exist: the settings refuse it.
+    It knows no model: each brings its own VirtualService, from the models' namespace alone.
+    """
+
+    gateway: str
+    """What a VirtualService binds to, as `namespace/name`."""
+    principal: str
+    """Its identity in the mesh."""
+    ready: pulumi.Resource
+    """The listener."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        domain: str,
+        models_namespace: str,
+        mesh_ready: pulumi.Resource,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Listen for every host below the domain, routed by VirtualServices of the models' namespace only."""
+        super().__init__("llmserve:index:Gateway", name, None, opts)
+        own = namespace(f"{name}-namespace", NAMESPACE, pulumi.ResourceOptions(parent=self))
+        installed = release(
+            f"{name}-release",
+            versions.ISTIO_GATEWAY,
+            release_name=RELEASE,
+            namespace=NAMESPACE,
+            values={
+                "service": {
+                    "annotations": {"networking.gke.io/load-balancer-type": "Internal"},
+                    # No https port before there is a certificate.
+                    "ports": [
+                        {"name": "status-port", "port": 15021, "protocol": "TCP", "targetPort": 15021},
+                        {"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 80},
+                    ],
+                },
+                "autoscaling": {"minReplicas": 2, "maxReplicas": 5},
+                "podDisruptionBudget": {"maxUnavailable": 1},
+                "podAnnotations": {"proxy.istio.io/config": f'{{"terminationDrainDuration":"{DRAIN_SECONDS}s"}}'},
+                "terminationGracePeriodSeconds": DRAIN_SECONDS + 30,
+            },
+            # Its pods have `image: auto`, which istiod's webhook replaces.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[own, mesh_ready]),
+        )
+        self.ready = k8s.apiextensions.CustomResource(
+            f"{name}-listener",
+            api_version="networking.istio.io/v1",
+            kind="Gateway",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=GATEWAY, namespace=NAMESPACE),
+            spec={
+                "selector": {"istio": RELEASE.removeprefix("istio-")},
+                "servers": [
+                    {
+                        "port": {"number": 80, "name": "http", "protocol": "HTTP"},
+                        "hosts": [f"{models_namespace}/*.{domain}"],
+                    }
+                ],
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[installed]),
+        )
+        self.gateway = f"{NAMESPACE}/{GATEWAY}"
+        self.principal = f"cluster.local/ns/{NAMESPACE}/sa/{RELEASE}"
+        self.register_outputs({"gateway": self.gateway})

@@ -1,0 +1,226 @@
+"""One model: its Service, and for each version the pods, their disruption budget and their scaling."""
+
+import json
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.engines import EngineContainer, container_of
+from components.handover import Handover
+from components.model_namespace import SERVER_LABELS
+from components.scaled_object import scaled_object
+from components.traffic import Traffic
+from planning.pools import COMPUTE_CLASS, GPU, SPOT
+from planning.serving import PRE_STOP_SECONDS, SHUTDOWN_SECONDS, ModelPlan, Version
+
+SHARED_MEMORY = "1Gi"
+"""For NCCL between the shards of one replica; Kubernetes gives a container 64 MiB.
+
+https://github.com/huggingface/text-generation-inference#a-note-on-shared-memory-shm
+"""
+
+
+class ModelServer(pulumi.ComponentResource):
+    """A model behind one Service, with one Deployment a version; the gateway shares the traffic among the versions.
+
+    It sets no number of replicas: KEDA owns it, from none up. It waits for no GPU, so that an update never hangs on
+    one. It gives its pods no Kubernetes API token and no right in Google Cloud.
+    """
+
+    host: str
+    """The name under which the gateway answers for this model."""
+
+    def __init__(
+        self, name: str, model: ModelPlan, handover: Handover, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """Make the model's objects in the platform's namespace for models."""
+        super().__init__("llmserve:index:ModelServer", name, None, opts)
+        after_platform = pulumi.ResourceOptions(parent=self, depends_on=list(handover.ready))
+        self.host = model.host
+        account = k8s.core.v1.ServiceAccount(
+            f"{name}-account",
+            metadata=_metadata(model.name, handover),
+            automount_service_account_token=False,
+            opts=after_platform,
+        )
+        service = k8s.core.v1.Service(
+            f"{name}-service",
+            # A model that sleeps has no endpoint, and that is no reason to wait.
+            metadata=_metadata(
+                model.name, handover, labels={"app": model.name}, annotations={"pulumi.com/skipAwait": "true"}
+            ),
+            spec=k8s.core.v1.ServiceSpecArgs(
+                selector={"app": model.name} | SERVER_LABELS,
+                ports=[k8s.core.v1.ServicePortArgs(name="http", app_protocol="http", port=80, target_port="http")],
+            ),
+            opts=after_platform,
+        )
+        engines = {version.name: container_of(model, version, handover.token_secret) for version in model.versions}
+        for version in model.versions:
+            self._deploy(
+                f"{name}-{version.name}",
+                model,
+                version,
+                engine=engines[version.name],
+                handover=handover,
+                account=account,
+            )
+        Traffic(
+            f"{name}-traffic",
+            model,
+            handover,
+            metrics_path=engines[model.versions[0].name].metrics_path,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[service]),
+        )
+        self.register_outputs({"host": self.host})
+
+    def _deploy(
+        self,
+        name: str,
+        model: ModelPlan,
+        version: Version,
+        *,
+        engine: EngineContainer,
+        handover: Handover,
+        account: k8s.core.v1.ServiceAccount,
+    ) -> None:
+        workload = f"{model.name}-{version.name}"
+        labels = {"app": model.name, "version": version.name}
+        deployment = k8s.apps.v1.Deployment(
+            name,
+            metadata=_metadata(
+                workload,
+                handover,
+                labels=labels | SERVER_LABELS,
+                annotations={"pulumi.com/skipAwait": "true"},
+            ),
+            spec=k8s.apps.v1.DeploymentSpecArgs(
+                replicas=0,
+                revision_history_limit=3,
+                progress_deadline_seconds=model.declared.startup_minutes * 60 + 600,
+                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
+                # The new replica serves before the old one goes: its GPU is one node more, for as long as that takes.
+                strategy=k8s.apps.v1.DeploymentStrategyArgs(
+                    type="RollingUpdate",
+                    rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
+                ),
+                template=k8s.core.v1.PodTemplateSpecArgs(
+                    metadata=k8s.meta.v1.ObjectMetaArgs(
+                        labels=labels | SERVER_LABELS, annotations=_pod_annotations(model, engine)
+                    ),
+                    spec=_pod(model, version, engine),
+                ),
+            ),
+            # KEDA owns the replicas: sent again, this 0 would put a model that serves to sleep.
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*handover.ready, account], ignore_changes=["spec.replicas"]
+            ),
+        )
+        k8s.policy.v1.PodDisruptionBudget(
+            f"{name}-disruption",
+            metadata=_metadata(workload, handover),
+            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
+                # Not minAvailable: with one replica that would block every node upgrade.
+                max_unavailable=1,
+                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(handover.ready)),
+        )
+        scaled_object(
+            f"{name}-scaling",
+            workload,
+            model,
+            version,
+            handover=handover,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+        )
+
+
+def _metadata(
+    name: str,
+    handover: Handover,
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+) -> k8s.meta.v1.ObjectMetaArgs:
+    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=handover.namespace, labels=labels, annotations=annotations)
+
+
+def _pod_annotations(model: ModelPlan, engine: EngineContainer) -> dict[str, str]:
+    drain = model.declared.drain_seconds + SHUTDOWN_SECONDS
+    return {
+        # The sidecar's agent merges the engine's metrics into its own page; nothing scrapes the engine itself.
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(engine.port),
+        "prometheus.io/path": engine.metrics_path,
+        # Weights are downloaded past Envoy, which would be slower and is no use there.
+        "traffic.sidecar.istio.io/excludeOutboundPorts": "443",
+        # Istio's own 5 seconds would cut running generations.
+        "proxy.istio.io/config": json.dumps({"terminationDrainDuration": f"{drain}s"}),
+    }
+
+
+def _pod(model: ModelPlan, version: Version, engine: EngineContainer) -> k8s.core.v1.PodSpecArgs:
+    resources = model.resources
+    volumes = {"shared-memory": k8s.core.v1.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=SHARED_MEMORY)}
+    mounts = {"shared-memory": "/dev/shm"}  # noqa: S108  (in the pod)
+    if engine.cache_path is not None:
+        volumes["model-cache"] = k8s.core.v1.EmptyDirVolumeSourceArgs(size_limit=f"{resources.disk_gib}Gi")
+        mounts["model-cache"] = engine.cache_path
+    asked = {
+        "cpu": str(resources.cpus),
+        "memory": f"{resources.memory_gib}Gi",
+        "ephemeral-storage": f"{resources.disk_gib}Gi",
+        GPU: str(resources.gpus),
+    }
+    limits = {key: value for key, value in asked.items() if key != "cpu"}
+    health = k8s.core.v1.HTTPGetActionArgs(path=engine.health_path, port="http")
+    return k8s.core.v1.PodSpecArgs(
+        service_account_name=model.name,
+        automount_service_account_token=False,
+        # A Service called `prometheus` or `master` would set a variable that TGI's launcher reads as its own flag.
+        enable_service_links=False,
+        termination_grace_period_seconds=model.termination_grace_seconds,
+        # One label for all ways of buying; which of them is the ComputeClass's business.
+        node_selector={COMPUTE_CLASS: model.machine.machine_type},
+        tolerations=[
+            k8s.core.v1.TolerationArgs(
+                key=COMPUTE_CLASS, operator="Equal", value=model.machine.machine_type, effect="NoSchedule"
+            ),
+            k8s.core.v1.TolerationArgs(key=SPOT, operator="Equal", value="true", effect="NoSchedule"),
+            k8s.core.v1.TolerationArgs(key=GPU, operator="Exists", effect="NoSchedule"),
+        ],
+        topology_spread_constraints=[
+            # A preference: the autoscaler does not understand a rule, and a GPU in the wrong zone is still a GPU.
+            k8s.core.v1.TopologySpreadConstraintArgs(
+                max_skew=1,
+                topology_key="topology.kubernetes.io/zone",
+                when_unsatisfiable="ScheduleAnyway",
+                label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels={"app": model.name}),
+            )
+        ],
+        containers=[
+            k8s.core.v1.ContainerArgs(
+                name="engine",
+                image=version.image.reference,
+                ports=[k8s.core.v1.ContainerPortArgs(name="http", container_port=engine.port)],
+                env=list(engine.environment),
+                resources=k8s.core.v1.ResourceRequirementsArgs(requests=asked, limits=limits),
+                volume_mounts=[k8s.core.v1.VolumeMountArgs(name=key, mount_path=path) for key, path in mounts.items()],
+                startup_probe=engine.startup,
+                # Health is answered by the loop that also computes, so a busy engine is slow to say that it is well.
+                readiness_probe=k8s.core.v1.ProbeArgs(
+                    http_get=health, period_seconds=10, timeout_seconds=10, failure_threshold=3
+                ),
+                liveness_probe=k8s.core.v1.ProbeArgs(
+                    http_get=health, period_seconds=30, timeout_seconds=10, failure_threshold=10
+                ),
+                lifecycle=k8s.core.v1.LifecycleArgs(
+                    pre_stop=k8s.core.v1.LifecycleHandlerArgs(
+                        sleep=k8s.core.v1.SleepActionArgs(seconds=PRE_STOP_SECONDS)
+                    )
+                ),
+                security_context=engine.security,
+            )
+        ],
+        volumes=[k8s.core.v1.VolumeArgs(name=key, empty_dir=source) for key, source in volumes.items()],
+    )

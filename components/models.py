@@ -1,0 +1,51 @@
+"""The models on a platform."""
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.handover import Handover
+from components.model_server import ModelServer
+from monitoring.dashboard import SERVING_UID, serving_dashboard
+from monitoring.rules import rule_groups
+from planning.observed import served_model
+from planning.serving import ModelPlan
+
+
+class Models(pulumi.ComponentResource):
+    """Every model of a stack, the recording rules that give their engines one vocabulary, and the dashboard over them.
+
+    It knows the platform by its handover only, so that models can become a stack, and a team's right, of their own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[ModelPlan],
+        handover: Handover,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Serve the planned models on the platform."""
+        super().__init__("llmserve:index:Models", name, None, opts)
+        after_platform = pulumi.ResourceOptions(parent=self, depends_on=list(handover.ready))
+        served = [served_model(model) for model in models]
+        k8s.apiextensions.CustomResource(
+            f"{name}-rules",
+            api_version="monitoring.coreos.com/v1",
+            kind="PrometheusRule",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name="llm", namespace=handover.namespace),
+            spec={"groups": rule_groups(served, handover.namespace)},
+            opts=after_platform,
+        )
+        k8s.core.v1.ConfigMap(
+            f"{name}-dashboard",
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=SERVING_UID, namespace=handover.namespace, labels={"grafana_dashboard": "1"}
+            ),
+            data={f"{SERVING_UID}.json": serving_dashboard(served)},
+            opts=after_platform,
+        )
+        for model in models:
+            ModelServer(model.name, model, handover, opts=pulumi.ResourceOptions(parent=self))
+        self.register_outputs({"hosts": {model.name: model.host for model in models}})

@@ -1,0 +1,141 @@
+"""Prometheus, Alertmanager and Grafana, and what they look at."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pulumi_random as random
+
+import versions
+from components import gateway, model_namespace
+from components.helm import namespace, release
+
+NAMESPACE = "monitoring"
+RELEASE = "kube-prometheus-stack"
+GRAFANA_SERVICE = f"{RELEASE}-grafana"
+PROMETHEUS_URL = f"http://prometheus-operated.{NAMESPACE}:9090"
+"""The Service that the operator itself makes: no chart's naming rule changes it."""
+
+_MERGED_METRICS_PORT = 15020
+"""Where Istio's agent serves the workload's metrics and Envoy's together, in plain text, under mutual TLS too."""
+
+
+class MonitoringStack(pulumi.ComponentResource):
+    """kube-prometheus-stack, the definitions of its custom resources, and a PodMonitor for models and for gateways.
+
+    It is outside the mesh, so that KEDA can ask it and a broken mesh does not blind it. Nothing of it is reachable from
+    outside the cluster: Grafana is opened with `kubectl port-forward`. It watches no control plane: GKE hides that.
+    """
+
+    prometheus_url: str
+    """Prometheus inside the cluster."""
+    ready: pulumi.Resource
+    """The custom resources' definitions."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        models_ready: pulumi.Resource,
+        gateway_ready: pulumi.Resource,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Install the stack and watch the models' and the gateway's pods."""
+        super().__init__("llmserve:index:MonitoringStack", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        own = namespace(f"{name}-namespace", NAMESPACE, child)
+        password = random.RandomPassword(f"{name}-grafana-password", length=32, special=False, opts=child)
+        administrator = k8s.core.v1.Secret(
+            f"{name}-grafana-administrator",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name="grafana-administrator", namespace=NAMESPACE),
+            string_data={"username": "admin", "password": password.result},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[own]),
+        )
+        # Helm never upgrades what a chart keeps in its crds/ folder; in a release of their own they follow the version.
+        definitions = release(
+            f"{name}-definitions",
+            versions.PROMETHEUS_OPERATOR_CRDS,
+            release_name="prometheus-operator-crds",
+            namespace=NAMESPACE,
+            values={},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[own]),
+        )
+        release(
+            f"{name}-release",
+            versions.KUBE_PROMETHEUS_STACK,
+            release_name=RELEASE,
+            namespace=NAMESPACE,
+            values=_values(),
+            skip_crds=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[definitions, administrator]),
+        )
+        for watched, labels, ready in (
+            (model_namespace.NAMESPACE, model_namespace.SERVER_LABELS, models_ready),
+            (gateway.NAMESPACE, {"istio": gateway.RELEASE.removeprefix("istio-")}, gateway_ready),
+        ):
+            k8s.apiextensions.CustomResource(
+                f"{name}-pods-{watched}",
+                api_version="monitoring.coreos.com/v1",
+                kind="PodMonitor",
+                metadata=k8s.meta.v1.ObjectMetaArgs(name="merged-metrics", namespace=watched),
+                spec=_pod_monitor(watched, labels),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[definitions, ready]),
+            )
+        self.prometheus_url, self.ready = PROMETHEUS_URL, definitions
+        self.register_outputs({"prometheusUrl": self.prometheus_url})
+
+
+def _pod_monitor(watched: str, labels: dict[str, str]) -> dict[str, object]:
+    """Scrape each pod once, at its sidecar. No container declares the agent's port, so Envoy's stands in for it."""
+    return {
+        "selector": {"matchLabels": labels},
+        "namespaceSelector": {"matchNames": [watched]},
+        "podTargetLabels": ["app", "version"],
+        "podMetricsEndpoints": [
+            {
+                "port": "http-envoy-prom",
+                "path": "/stats/prometheus",
+                "interval": "15s",
+                "relabelings": [
+                    {
+                        "sourceLabels": ["__meta_kubernetes_pod_ip"],
+                        "targetLabel": "__address__",
+                        "replacement": f"$1:{_MERGED_METRICS_PORT}",
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _values() -> dict[str, object]:
+    def claim(size: str) -> dict[str, object]:
+        return {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+
+    hidden_by_gke = ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy", "coreDns", "kubeDns")
+    return {
+        **{part: {"enabled": False} for part in hidden_by_gke},
+        "crds": {"enabled": False},
+        "prometheus": {
+            "prometheusSpec": {
+                # Every monitor and rule in the cluster, not only those labelled as this release's.
+                **{
+                    f"{kind}SelectorNilUsesHelmValues": False
+                    for kind in ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
+                },
+                "retention": "15d",
+                "retentionSize": "45GB",
+                "storageSpec": {"volumeClaimTemplate": {"spec": claim("50Gi")}},
+                "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}},
+            }
+        },
+        "alertmanager": {
+            "alertmanagerSpec": {"storage": {"volumeClaimTemplate": {"spec": claim("2Gi")}}},
+        },
+        "grafana": {
+            "admin": {
+                "existingSecret": "grafana-administrator",
+                "userKey": "username",
+                "passwordKey": "password",
+            },
+            "sidecar": {"dashboards": {"searchNamespace": "ALL"}},
+        },
+    }

@@ -1,0 +1,120 @@
+"""Everything that models run on, from the network to monitoring."""
+
+from collections.abc import Callable, Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import gateway, model_namespace, monitoring_stack
+from components.autoscaling import Autoscaling
+from components.cluster import Cluster
+from components.gateway import Gateway
+from components.gpu_driver import GpuDriver
+from components.gpu_node_pool import GpuNodePool
+from components.handover import Handover
+from components.hugging_face_token import HuggingFaceToken
+from components.image_registry import ImageRegistry
+from components.mesh import Mesh
+from components.model_namespace import ModelNamespace
+from components.monitoring_stack import MonitoringStack
+from components.network import Network
+from planning.plan import Plan
+from planning.schema import TokenSource
+
+
+class Platform(pulumi.ComponentResource):
+    """An empty but complete platform: it knows from the plan which GPUs to offer, and no model.
+
+    The program makes its Kubernetes provider, because a provider is the program's to configure; the platform says when:
+    as soon as there is a cluster, and so that it goes only after everything in the cluster.
+    """
+
+    handover: Handover
+    """All that models may know of it."""
+    kubernetes: k8s.Provider
+    """The provider for objects in its cluster."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        *,
+        hugging_face_token: pulumi.Output[str] | None,
+        kubernetes: Callable[[pulumi.Output[str], Sequence[pulumi.Resource]], k8s.Provider],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Make the platform. `kubernetes` makes the provider from a kubeconfig and what it has to wait for."""
+        super().__init__("llmserve:index:Platform", name, None, opts)
+        stack, inside = plan.stack, pulumi.ResourceOptions(parent=self)
+        network = Network("network", stack, opts=inside)
+        registry = ImageRegistry("images", plan, opts=inside)
+        cluster = Cluster("cluster", stack, network, registry.repositories, opts=inside)
+        pools = {
+            pool.name: GpuNodePool(pool.name, pool, stack=stack, cluster=cluster, network=network, opts=inside)
+            for pool in plan.pools
+        }
+
+        self.kubernetes = kubernetes(cluster.kubeconfig, [cluster.system_pool])
+        in_cluster = pulumi.ResourceOptions(parent=self, providers=[self.kubernetes])
+        driver = GpuDriver("gpu-driver", stack.gpu_driver_version, opts=in_cluster)
+        classes = [
+            k8s.apiextensions.CustomResource(
+                f"compute-class-{compute_class.name}",
+                api_version="cloud.google.com/v1",
+                kind="ComputeClass",
+                metadata=k8s.meta.v1.ObjectMetaArgs(name=compute_class.name),
+                spec={
+                    "priorities": [{"nodepools": [pools[pool].pool_name]} for pool in compute_class.priorities],
+                    # Never a pool that Pulumi does not know.
+                    "nodePoolAutoCreation": {"enabled": False},
+                    "whenUnsatisfiable": "DoNotScaleUp",
+                },
+                opts=in_cluster,
+            )
+            for compute_class in plan.compute_classes
+        ]
+        mesh = Mesh("mesh", opts=in_cluster)
+        door = Gateway(
+            "gateway",
+            domain=stack.domain,
+            models_namespace=model_namespace.NAMESPACE,
+            mesh_ready=mesh.ready,
+            opts=in_cluster,
+        )
+        home = ModelNamespace(
+            "model-namespace",
+            gateway_namespace=gateway.NAMESPACE,
+            gateway_principal=door.principal,
+            monitoring_namespace=monitoring_stack.NAMESPACE,
+            mesh_ready=mesh.ready,
+            opts=in_cluster,
+        )
+        monitoring = MonitoringStack("monitoring", models_ready=home.ready, gateway_ready=door.ready, opts=in_cluster)
+        autoscaling = Autoscaling("autoscaling", opts=in_cluster)
+        ready: list[pulumi.Resource] = [
+            driver,
+            *classes,
+            door.ready,
+            home.ready,
+            monitoring.ready,
+            autoscaling.ready,
+        ]
+        token: HuggingFaceToken | None = None
+        if stack.hugging_face_token_from is not TokenSource.NONE:
+            token = HuggingFaceToken(
+                "hugging-face-token",
+                stack,
+                hugging_face_token,
+                namespace=model_namespace.NAMESPACE,
+                namespace_ready=home.ready,
+                opts=in_cluster,
+            )
+            ready.append(token.ready)
+        self.handover = Handover(
+            namespace=model_namespace.NAMESPACE,
+            gateway=door.gateway,
+            prometheus_url=monitoring.prometheus_url,
+            token_secret=token.secret_name if token is not None else None,
+            ready=tuple(ready),
+        )
+        self.register_outputs({"cluster": cluster.cluster_name, "gateway": door.gateway})

@@ -1,0 +1,82 @@
+"""How KEDA scales one version of a model."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.handover import Handover
+from monitoring.scaling import triggers
+from planning.observed import engine_metrics
+from planning.serving import ModelPlan, Version
+
+POLLING_SECONDS = 15
+"""How often KEDA asks: a sleeping model wakes that much later at worst. Prometheus scrapes as often."""
+
+SCALE_UP_PODS, SCALE_UP_SECONDS = 2, 60
+"""A GPU node takes minutes to come; asking for many at once on a short burst buys GPUs that find nothing to do."""
+
+
+def scaled_object(
+    logical_name: str,
+    workload: str,
+    model: ModelPlan,
+    version: Version,
+    *,
+    handover: Handover,
+    opts: pulumi.ResourceOptions,
+) -> k8s.apiextensions.CustomResource:
+    """Make the ScaledObject of one Deployment.
+
+    Between 1 and the maximum the HPA that KEDA writes decides; between 0 and 1 KEDA does, on `activity`, which is the
+    same for all versions of a model. https://keda.sh/docs/2.20/reference/scaledobject-spec/
+    """
+    scaling = model.declared.scaling
+    startup_seconds = model.declared.startup_minutes * 60
+    annotations = {"autoscaling.keda.sh/paused-replicas": "0"} if version.replicas.paused else None
+    return k8s.apiextensions.CustomResource(
+        logical_name,
+        api_version="keda.sh/v1alpha1",
+        kind="ScaledObject",
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=workload, namespace=handover.namespace, annotations=annotations),
+        spec={
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload},
+            "minReplicaCount": version.replicas.minimum,
+            "maxReplicaCount": version.replicas.maximum,
+            "pollingInterval": POLLING_SECONDS,
+            "cooldownPeriod": scaling.idle_minutes * 60,
+            # KEDA scales a new target straight to its minimum: a model would vanish while it loads for the first time.
+            "initialCooldownPeriod": startup_seconds,
+            # Blind is no reason to stop serving. From 0 nothing can wake it: a sleeping model stays asleep.
+            "fallback": {
+                "failureThreshold": 3,
+                "replicas": max(1, version.replicas.minimum),
+                "behavior": "currentReplicasIfHigher",
+            },
+            "advanced": {
+                "horizontalPodAutoscalerConfig": {
+                    "behavior": {
+                        "scaleUp": {
+                            "policies": [{"type": "Pods", "value": SCALE_UP_PODS, "periodSeconds": SCALE_UP_SECONDS}]
+                        },
+                        "scaleDown": {
+                            # A replica given away too early costs a whole start to have back.
+                            "stabilizationWindowSeconds": min(startup_seconds, 3600),
+                            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+                        },
+                    }
+                }
+            },
+            "triggers": [
+                trigger.spec(handover.prometheus_url)
+                for trigger in triggers(
+                    model=model.name,
+                    version=version.name,
+                    share=version.weight / 100,
+                    engine=engine_metrics(model.declared),
+                    minimum=version.replicas.minimum,
+                    requests_per_second_per_replica=scaling.requests_per_second_per_replica,
+                    queue_per_replica=scaling.queue_per_replica,
+                )
+            ],
+        },
+        opts=opts,
+    )

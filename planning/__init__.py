@@ -1,0 +1,4 @@
+"""Pure decisions: what a stack needs, computed from plain values.
+
+Imports no Pulumi, makes no resource, and reads no file but the catalogue.
+"""

@@ -1,0 +1,71 @@
+"""Where a container image is pulled from: always Artifact Registry, since GKE's image streaming reads nothing else.
+
+https://docs.cloud.google.com/kubernetes-engine/docs/how-to/image-streaming
+"""
+
+import re
+from dataclasses import dataclass
+
+OWN = "images"
+"""The short name of the stack's own repository."""
+
+_REFERENCE = re.compile(
+    r"^(?P<path>[^:@]+(?::\d+/[^:@]+)?)(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?$"
+)
+_GOOGLE = re.compile(r"(^|\.)gcr\.io$|-docker\.pkg\.dev$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """One image as it is pulled.
+
+    `reference` is what the pod names. `repository` is the stack's Artifact Registry repository that it comes through
+    and `upstream` the public registry behind that; both are None where Google's own registry serves the image.
+    """
+
+    reference: str
+    repository: str | None
+    upstream: str | None
+    pinned: bool
+    pin_command: str
+
+
+def resolve(image: str, *, name: str, project: str, region: str) -> Image:
+    """Rewrite an image as a person writes it into one that the cluster pulls.
+
+    Without a registry's host it is in the stack's own repository; with one it comes through a remote repository of the
+    stack. Raises ValueError where it is neither tagged nor pinned, or not an image reference at all.
+    """
+    match = _REFERENCE.match(image)
+    if not match:
+        raise ValueError("is not an image reference")
+    path, tag, digest = match["path"], match["tag"] or "", match["digest"] or ""
+    if not tag and not digest:
+        raise ValueError("has neither a tag nor a digest: it would run whatever is newest")
+    host, _, rest = path.partition("/")
+    registry = f"{region}-docker.pkg.dev/{project}"
+    pin = f"docker buildx imagetools inspect {image} --format '{{{{.Manifest.Digest}}}}'"
+    if not rest or ("." not in host and ":" not in host):
+        repository, upstream, reference = (
+            f"{name}-{OWN}",
+            None,
+            f"{registry}/{name}-{OWN}/{path}{tag}{digest}",
+        )
+        pin = f"gcloud artifacts docker images describe {reference} --format='value(image_summary.digest)'"
+        return Image(
+            reference=reference,
+            repository=repository,
+            upstream=upstream,
+            pinned=bool(digest),
+            pin_command=pin,
+        )
+    if _GOOGLE.search(host):
+        return Image(reference=image, repository=None, upstream=None, pinned=bool(digest), pin_command=pin)
+    repository = f"{name}-{re.sub(r'[^a-z0-9]+', '-', host)}"
+    return Image(
+        reference=f"{registry}/{repository}/{rest}{tag}{digest}",
+        repository=repository,
+        upstream=host,
+        pinned=bool(digest),
+        pin_command=pin,
+    )

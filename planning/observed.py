@@ -1,0 +1,50 @@
+"""What monitoring has to know of a model: its engine's series, its versions' shares, its objective."""
+
+from monitoring.engine_metrics import TGI, EngineMetrics
+from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
+from planning.schema import EngineName, Model
+from planning.serving import ModelPlan
+
+
+def engine_metrics(model: Model) -> EngineMetrics:
+    """Name the series of a model's engine."""
+    if model.engine is EngineName.TGI or model.metrics is None:
+        return TGI
+    return EngineMetrics(
+        requests=model.metrics.requests,
+        latency_bucket=f"{model.metrics.latency_seconds}_bucket",
+        in_flight=model.metrics.in_flight,
+        queue=model.metrics.queue,
+    )
+
+
+def served_model(model: ModelPlan) -> ServedModel:
+    """Describe a model for the rules and the dashboard."""
+    declared = model.declared
+    return ServedModel(
+        name=model.name,
+        versions=tuple(ModelVersion(name=version.name, share=version.weight / 100) for version in model.versions),
+        engine=engine_metrics(declared),
+        p95_seconds=declared.slo.p95_seconds if declared.slo else None,
+        availability=declared.slo.availability if declared.slo else None,
+        panels=own_panels(declared),
+    )
+
+
+def own_panels(model: Model) -> tuple[OwnPanel, ...]:
+    """Panels for the series that only this model's engine has."""
+    if model.metrics is None:
+        return ()
+    requests, latency = model.metrics.requests, f"{model.metrics.latency_seconds}_bucket"
+    return (
+        OwnPanel(title=f"{model.name}: requests", query=f"rate({requests}[5m])", unit="reqps"),
+        OwnPanel(
+            title=f"{model.name}: latency P95",
+            query=f"histogram_quantile(0.95, rate({latency}[5m]))",
+            unit="s",
+        ),
+        *(
+            OwnPanel(title=f"{model.name}: {gauge}", query=f"avg({gauge}) by ({label})", legend=f"{{{{{label}}}}}")
+            for gauge, label in model.metrics.averages.items()
+        ),
+    )

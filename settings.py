@@ -1,0 +1,185 @@
+"""The only reader of the stack's configuration: typed, whole, and refused with every problem at once."""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args, get_origin
+
+import pulumi
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from planning.refusal import Problem, Refusal
+from planning.schema import Stack, TokenSource
+
+NAMESPACE = "llmserve"
+TOKEN_KEY = f"{NAMESPACE}:huggingFaceToken"
+GOOGLE_KEYS = {"project": "gcp:project", "region": "gcp:region"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a stack declares, and in which file. `hugging_face_token` is set only where the stack itself holds it."""
+
+    file: str
+    stack: Stack
+    hugging_face_token: pulumi.Output[str] | None
+
+
+def _key_of(field: str) -> str:
+    return GOOGLE_KEYS.get(field) or f"{NAMESPACE}:{Stack.model_fields[field].alias}"
+
+
+KEYS = {_key_of(field): field for field in Stack.model_fields}
+"""Every configuration key but the token's, with its field."""
+
+
+def load() -> Settings:
+    """Read this stack's settings.
+
+    Raises Refusal with all problems: keys that nobody reads, missing keys, wrong types, values out of range.
+    """
+    config: Mapping[str, str] = pulumi.runtime.get_config_env()
+    secret_keys = set(pulumi.runtime.get_config_secret_keys_env())
+    file = f"Pulumi.{pulumi.get_stack()}.yaml"
+    problems = _unread_keys(config)
+    values: dict[str, Any] = {}
+    for key, field in KEYS.items():
+        if key in config:
+            try:
+                values[Stack.model_fields[field].alias or field] = _decode(field, config[key])
+            except ValueError:
+                wanted = Stack.model_fields[field].annotation
+                problems.append(
+                    Problem(
+                        key=key,
+                        reason=f"is not {_name_of(wanted)}",
+                        fix=f"write {_name_of(wanted)}",
+                        value=config[key],
+                    )
+                )
+    broken = {problem.key for problem in problems}
+    stack: Stack | None = None
+    try:
+        stack = Stack.model_validate(values)
+    except ValidationError as error:
+        found = [_explain(detail, secret_keys) for detail in error.errors(include_url=False)]
+        problems += [problem for problem in found if problem.key not in broken]
+    problems += _token_problems(config, secret_keys)
+    if problems or stack is None:
+        raise Refusal(file, problems)
+    from_config = stack.hugging_face_token_from is TokenSource.CONFIG
+    token = pulumi.Config(NAMESPACE).require_secret("huggingFaceToken") if from_config else None
+    return Settings(file=file, stack=stack, hugging_face_token=token)
+
+
+def _unread_keys(config: Mapping[str, str]) -> list[Problem]:
+    """Find the keys that look set and do nothing: Pulumi accepts a misspelt key in silence."""
+    known = [*KEYS, TOKEN_KEY]
+    return [
+        Problem(key=key, reason="is not a setting: nothing reads it", fix=_choose(key, known))
+        for key in sorted(config)
+        if key not in known and not key.startswith("pulumi:")
+    ]
+
+
+def _token_problems(config: Mapping[str, str], secret_keys: set[str]) -> list[Problem]:
+    source, given = config.get(f"{NAMESPACE}:huggingFaceTokenFrom"), TOKEN_KEY in config
+    if given and TOKEN_KEY not in secret_keys:
+        reason = "is in clear, and a stack file is committed"
+        return [
+            Problem(
+                key=TOKEN_KEY,
+                reason=reason,
+                fix="revoke that token, then pulumi config set --secret huggingFaceToken",
+            )
+        ]
+    if source == TokenSource.CONFIG and not given:
+        reason = f"is missing, and {NAMESPACE}:huggingFaceTokenFrom is {TokenSource.CONFIG}"
+        return [Problem(key=TOKEN_KEY, reason=reason, fix="pulumi config set --secret huggingFaceToken")]
+    if given and source != TokenSource.CONFIG:
+        reason = f"is set, but {NAMESPACE}:huggingFaceTokenFrom is {source}: nothing reads it"
+        return [Problem(key=TOKEN_KEY, reason=reason, fix="pulumi config rm huggingFaceToken")]
+    return []
+
+
+def _decode(field: str, text: str) -> Any:
+    """Undo what Pulumi does to a value that is not a string: it hands it over as JSON."""
+    annotation = Stack.model_fields[field].annotation
+    is_text = (isinstance(annotation, type) and issubclass(annotation, str)) or (
+        get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str)
+    )
+    return text if is_text else json.loads(text)
+
+
+def _name_of(annotation: object) -> str:
+    if get_origin(annotation) is tuple:
+        return "a list"
+    return {bool: "true or false", int: "a whole number"}.get(cast(type, annotation), "a whole number")
+
+
+def _explain(detail: ErrorDetails, secret_keys: set[str]) -> Problem:
+    location = detail["loc"]
+    first = str(location[0])
+    field = next(name for name, info in Stack.model_fields.items() if first in (info.alias, name))
+    key = _key_of(field) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
+    value = None
+    if detail["type"] not in ("missing", "extra_forbidden") and not isinstance(
+        detail["input"], dict | list | BaseModel
+    ):
+        value = "[secret]" if _key_of(field) in secret_keys else json.dumps(detail["input"], ensure_ascii=False)
+    match detail["type"]:
+        case "missing":
+            command = f"pulumi config set {key.removeprefix(NAMESPACE + ':')} VALUE" if len(location) == 1 else "add it"
+            return Problem(key=key, reason="is required and missing", fix=command)
+        case "extra_forbidden":
+            allowed = sorted(_fields_at(location[:-1]))
+            return Problem(
+                key=key, reason="is not a setting: nothing reads it", fix=_choose(str(location[-1]), allowed)
+            )
+        case "enum" | "literal_error":
+            return Problem(
+                key=key,
+                reason="is not one of the allowed values",
+                fix=f"one of {detail['ctx']['expected']}",
+                value=value,
+            )
+        case "string_pattern_mismatch":
+            return Problem(
+                key=key,
+                reason="has the wrong form",
+                fix=f"it must match {detail['ctx']['pattern']}",
+                value=value,
+            )
+        case "value_error":
+            return Problem(key=key, reason=str(detail["ctx"]["error"]), fix="change one of the two sides", value=value)
+        case _:
+            return Problem(
+                key=key,
+                reason=detail["msg"][0].lower() + detail["msg"][1:],
+                fix="correct the value",
+                value=value,
+            )
+
+
+def _fields_at(location: Sequence[int | str]) -> list[str]:
+    """Name the keys that the object at this place may have."""
+    model: type[BaseModel] = Stack
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = next(info for name, info in model.model_fields.items() if part in (info.alias, name))
+        model = next(found for found in _models_in(field.annotation))
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+
+
+def _choose(wrong: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wrong, allowed, n=1)
+    return f"did you mean {near[0]}?" if near else f"one of {', '.join(allowed)}"
