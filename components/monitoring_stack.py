@@ -11,6 +11,9 @@ from components.helm import namespace, release
 NAMESPACE = "monitoring"
 RELEASE = "kube-prometheus-stack"
 GRAFANA_SERVICE = f"{RELEASE}-grafana"
+ADMINISTRATOR = "grafana-administrator"
+"""The Secret with Grafana's user name and password."""
+
 PROMETHEUS_URL = f"http://prometheus-operated.{NAMESPACE}:9090"
 """The Service that the operator itself makes: no chart's naming rule changes it."""
 
@@ -45,7 +48,7 @@ class MonitoringStack(pulumi.ComponentResource):
         password = random.RandomPassword(f"{name}-grafana-password", length=32, special=False, opts=child)
         administrator = k8s.core.v1.Secret(
             f"{name}-grafana-administrator",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name="grafana-administrator", namespace=NAMESPACE),
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=ADMINISTRATOR, namespace=NAMESPACE),
             string_data={"username": "admin", "password": password.result},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[own]),
         )
@@ -108,34 +111,45 @@ def _pod_monitor(watched: str, labels: dict[str, str]) -> dict[str, object]:
 
 def _values() -> dict[str, object]:
     def claim(size: str) -> dict[str, object]:
-        return {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        return {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}
 
-    hidden_by_gke = ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy", "coreDns", "kubeDns")
+    hidden_by_gke = ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy", "coreDns")
+    monitors_and_rules = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
     return {
         **{part: {"enabled": False} for part in hidden_by_gke},
-        "crds": {"enabled": False},
         "prometheus": {
             "prometheusSpec": {
                 # Every monitor and rule in the cluster, not only those labelled as this release's.
-                **{
-                    f"{kind}SelectorNilUsesHelmValues": False
-                    for kind in ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
-                },
+                **{f"{kind}SelectorNilUsesHelmValues": False for kind in monitors_and_rules},
                 "retention": "15d",
+                # 90 % of the volume: the head block and compaction come on top.
                 "retentionSize": "45GB",
-                "storageSpec": {"volumeClaimTemplate": {"spec": claim("50Gi")}},
-                "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}},
+                "storageSpec": {"volumeClaimTemplate": claim("50Gi")},
+                "resources": _requests("500m", "2Gi"),
             }
         },
         "alertmanager": {
-            "alertmanagerSpec": {"storage": {"volumeClaimTemplate": {"spec": claim("2Gi")}}},
+            "alertmanagerSpec": {
+                "storage": {"volumeClaimTemplate": claim("2Gi")},
+                "resources": _requests("10m", "64Mi"),
+            }
         },
         "grafana": {
-            "admin": {
-                "existingSecret": "grafana-administrator",
-                "userKey": "username",
-                "passwordKey": "password",
-            },
-            "sidecar": {"dashboards": {"searchNamespace": "ALL"}},
+            # Without it the chart draws a new password at every update.
+            "admin": {"existingSecret": ADMINISTRATOR, "userKey": "username", "passwordKey": "password"},
+            "sidecar": {"resources": _requests("10m", "96Mi")},
+            "resources": _requests("50m", "256Mi"),
+            "testFramework": {"enabled": False},
         },
+        "prometheusOperator": {
+            "resources": _requests("50m", "128Mi"),
+            "prometheusConfigReloader": {"resources": _requests("10m", "32Mi")},
+        },
+        "kube-state-metrics": {"resources": _requests("10m", "64Mi")},
+        "prometheus-node-exporter": {"resources": _requests("20m", "32Mi")},
     }
+
+
+def _requests(cpu: str, memory: str) -> dict[str, object]:
+    """What the autoscaler counts with: the chart's pods ask for nothing, and would crowd a node that looks empty."""
+    return {"requests": {"cpu": cpu, "memory": memory}}

@@ -10,7 +10,8 @@ OWN = "images"
 """The short name of the stack's own repository."""
 
 _REFERENCE = re.compile(
-    r"^(?P<path>[^:@]+(?::\d+/[^:@]+)?)(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?$"
+    r"^(?P<path>[a-z0-9][a-z0-9.-]*(?::\d+(?=/))?(?:/[a-z0-9][a-z0-9._-]*)*)"
+    r"(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?$"
 )
 _GOOGLE = re.compile(r"(^|\.)gcr\.io$|-docker\.pkg\.dev$")
 

@@ -217,6 +217,8 @@ class Model(Declared):
                 foreign |= {f"{name}.revision": version.revision, f"{name}.batching": version.batching}
         missing = [key for key, value in wanted.items() if value is None]
         unused = [key for key, value in foreign.items() if value is not None]
+        if self.scaling.queue_per_replica is not None and self.metrics is not None and self.metrics.queue is None:
+            raise ValueError("scaling.queuePerReplica needs metrics.queue: KEDA has nothing else to ask")
         if missing:
             raise ValueError(f"engine {self.engine} needs {' and '.join(missing)}")
         if unused:
