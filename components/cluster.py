@@ -18,9 +18,9 @@ WORKLOAD_IDENTITY = gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(m
 
 
 class Cluster(pulumi.ComponentResource):
-    """A regional, private cluster whose control plane answers at its DNS endpoint alone, to callers that IAM lets in.
+    """A regional, private cluster whose control plane answers, outside its own network, at its DNS endpoint alone.
 
-    It has no public node, no client certificate, no legacy authorisation and no access by IP address. It does not make
+    It has no public node or address, no client certificate and no legacy authorisation. It does not make
     GPU nodes: those are `GpuNodePool`.
     """
 
@@ -101,13 +101,16 @@ class Cluster(pulumi.ComponentResource):
                 master_ipv4_cidr_block=stack.control_plane_range,
             ),
             control_plane_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigArgs(
-                # Reached by IAM (container.clusters.connect) from anywhere; there is no IP endpoint to guard.
+                # Reached from anywhere by whom IAM lets (container.clusters.connect). The private IP endpoint is there
+                # for the nodes: with it the control plane has the range that the firewall rule for webhooks names.
                 dns_endpoint_config=gcp.container.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
                     allow_external_traffic=True
                 ),
-                ip_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigIpEndpointsConfigArgs(
-                    enabled=False
-                ),
+                ip_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigIpEndpointsConfigArgs(enabled=True),
+            ),
+            # No network but the cluster's own may use the IP endpoint.
+            master_authorized_networks_config=gcp.container.ClusterMasterAuthorizedNetworksConfigArgs(
+                cidr_blocks=[], gcp_public_cidrs_access_enabled=False
             ),
             release_channel=gcp.container.ClusterReleaseChannelArgs(channel=stack.release_channel),
             workload_identity_config=gcp.container.ClusterWorkloadIdentityConfigArgs(

@@ -70,7 +70,8 @@ class ModelServer(pulumi.ComponentResource):
             model,
             handover,
             metrics_path=engines[model.versions[0].name].metrics_path,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[service]),
+            after=[*handover.ready, service],
+            opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"host": self.host})
 

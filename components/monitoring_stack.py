@@ -31,7 +31,7 @@ class MonitoringStack(pulumi.ComponentResource):
     prometheus_url: str
     """Prometheus inside the cluster."""
     ready: pulumi.Resource
-    """The custom resources' definitions."""
+    """The stack, with the webhook that looks at every rule."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class MonitoringStack(pulumi.ComponentResource):
             values={},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[own]),
         )
-        release(
+        installed = release(
             f"{name}-release",
             versions.KUBE_PROMETHEUS_STACK,
             release_name=RELEASE,
@@ -82,7 +82,7 @@ class MonitoringStack(pulumi.ComponentResource):
                 spec=_pod_monitor(watched, labels),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[definitions, ready]),
             )
-        self.prometheus_url, self.ready = PROMETHEUS_URL, definitions
+        self.prometheus_url, self.ready = PROMETHEUS_URL, installed
         self.register_outputs({"prometheusUrl": self.prometheus_url})
 
 
@@ -103,6 +103,10 @@ def _pod_monitor(watched: str, labels: dict[str, str]) -> dict[str, object]:
                         "targetLabel": "__address__",
                         "replacement": f"$1:{_MERGED_METRICS_PORT}",
                     }
+                ],
+                # A thousand series of each TGI pod that nothing reads.
+                "metricRelabelings": [
+                    {"action": "drop", "sourceLabels": ["__name__"], "regex": "tgi_batch_next_size_bucket"}
                 ],
             }
         ],

@@ -51,6 +51,10 @@ class Network(pulumi.ComponentResource):
             region=stack.region,
             nat_ip_allocate_option="AUTO_ONLY",
             source_subnetwork_ip_ranges_to_nat="ALL_SUBNETWORKS_ALL_IP_RANGES",
+            # Weights are fetched over many connections to one address; 64 ports a node, the default, stall that.
+            enable_dynamic_port_allocation=True,
+            min_ports_per_vm=128,
+            max_ports_per_vm=4096,
             log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
             opts=child,
         )

@@ -1,5 +1,7 @@
 """How requests for one model reach its versions."""
 
+from collections.abc import Sequence
+
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -20,9 +22,10 @@ class Traffic(pulumi.ComponentResource):
         handover: Handover,
         *,
         metrics_path: str,
+        after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Route the model's host to its versions; the engine's metrics page is for Prometheus alone."""
+        """Route the model's host to its versions, after what a route needs; metrics are for Prometheus alone."""
         super().__init__("llmserve:index:Traffic", name, None, opts)
         service = f"{model.name}.{handover.namespace}.svc.cluster.local"
         metadata = k8s.meta.v1.ObjectMetaArgs(name=model.name, namespace=handover.namespace)
@@ -55,7 +58,7 @@ class Traffic(pulumi.ComponentResource):
                 },
                 "subsets": [{"name": version.name, "labels": {"version": version.name}} for version in model.versions],
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         k8s.apiextensions.CustomResource(
             f"{name}-routes",

@@ -37,14 +37,14 @@ def own_panels(model: Model) -> tuple[OwnPanel, ...]:
         return ()
     requests, latency = model.metrics.requests, f"{model.metrics.latency_seconds}_bucket"
     return (
-        OwnPanel(title=f"{model.name}: requests", query=f"rate({requests}[5m])", unit="reqps"),
+        OwnPanel(title="requests", query=f"rate({requests}[5m])", unit="reqps"),
         OwnPanel(
-            title=f"{model.name}: latency P95",
+            title="latency P95",
             query=f"histogram_quantile(0.95, rate({latency}[5m]))",
             unit="s",
         ),
         *(
-            OwnPanel(title=f"{model.name}: {gauge}", query=f"avg({gauge}) by ({label})", legend=f"{{{{{label}}}}}")
+            OwnPanel(title=gauge, query=f"avg({gauge}) by ({label})", legend=f"{{{{{label}}}}}")
             for gauge, label in model.metrics.averages.items()
         ),
     )

@@ -254,6 +254,11 @@ def _warnings(stack: Stack, models: tuple[ModelPlan, ...]) -> list[str]:
             f"gcp:project is {EXAMPLE_PROJECT}, which is nobody's, and `make up` refuses it: "
             "pulumi config set gcp:project YOUR-PROJECT"
         )
+    if stack.spot_shutdown_grace_seconds == 120 and stack.release_channel in {"STABLE", "EXTENDED"}:
+        warnings.append(
+            f"llmserve:spotShutdownGraceSeconds is 120, which GKE has from 1.35.0-gke.1171000 on, and the channel "
+            f"{stack.release_channel} may be older: gcloud container get-server-config --region {stack.region}"
+        )
     unpinned = {
         version.image.reference: version.image
         for model in models

@@ -78,7 +78,7 @@ def test_the_cluster_is_private_regional_and_reached_by_identity_alone(program: 
     assert cluster["location"].count("-") == 1
     assert cluster["privateClusterConfig"]["enablePrivateNodes"] is True
     assert cluster["privateClusterConfig"]["enablePrivateEndpoint"] is True
-    assert cluster["controlPlaneEndpointsConfig"]["ipEndpointsConfig"]["enabled"] is False
+    assert cluster["masterAuthorizedNetworksConfig"] == {"cidrBlocks": [], "gcpPublicCidrsAccessEnabled": False}
     assert cluster["controlPlaneEndpointsConfig"]["dnsEndpointConfig"]["allowExternalTraffic"] is True
     assert cluster["masterAuth"]["clientCertificateConfig"]["issueClientCertificate"] is False
     assert cluster["enableLegacyAbac"] is False

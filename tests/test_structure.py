@@ -95,6 +95,50 @@ def test_nobody_owns_a_count_that_an_autoscaler_owns(program: Snapshot) -> None:
         assert "initialNodeCount" in pool.options["ignoreChanges"], pool.name
 
 
+def everything_before(program: Snapshot, urn: str) -> set[str]:
+    """The names of all that must exist before a resource, however far away."""
+    by_urn = {r.urn: r for r in program.resources}
+    seen: set[str] = set()
+    waiting = [urn]
+    while waiting:
+        resource = by_urn[waiting.pop()]
+        before = {*resource.dependencies, resource.provider.rpartition("::")[0]} & by_urn.keys()
+        waiting += [found for found in before if found not in seen]
+        seen |= before
+    return {by_urn[found].name for found in seen}
+
+
+BROUGHT_BY = {
+    "networking.istio.io/v1": "mesh-istiod",
+    "security.istio.io/v1": "mesh-istiod",
+    "keda.sh/v1alpha1": "autoscaling-release",
+    "monitoring.coreos.com/v1": "monitoring-definitions",
+    # GKE brings these with the cluster.
+    "cloud.google.com/v1": "cluster-control-plane",
+    "secrets-store.csi.x-k8s.io/v1": "cluster-control-plane",
+    "secret-sync.gke.io/v1": "cluster-control-plane",
+}
+
+
+def test_every_custom_resource_comes_after_its_definition_and_its_webhook(program: Snapshot) -> None:
+    for resource in program.resources:
+        version = str(resource.inputs.get("apiVersion", "")) if resource.type.startswith("kubernetes:") else ""
+        if version in BROUGHT_BY:
+            assert BROUGHT_BY[version] in everything_before(program, resource.urn), resource.urn
+        elif "." in version.partition("/")[0].removesuffix(".k8s.io"):
+            pytest.fail(f"{resource.urn}: who brings {version}?")
+    assert "monitoring-release" in everything_before(program, program.named("models-rules").urn)
+
+
+def test_every_object_comes_after_its_namespace(program: Snapshot) -> None:
+    made = {r.inputs["metadata"]["name"]: r.name for r in program.of_type("kubernetes:core/v1:Namespace")}
+    for resource in program.resources:
+        if resource.type.startswith("kubernetes:"):
+            wanted = resource.inputs.get("namespace") or resource.inputs.get("metadata", {}).get("namespace")
+            if wanted in made:
+                assert made[wanted] in everything_before(program, resource.urn), resource.urn
+
+
 def images(program: Snapshot) -> dict[str, str]:
     """Every image of our own workloads, by the workload's name."""
     found = {}

@@ -1,0 +1,380 @@
+"""What the queries, rules and panels answer in a real Prometheus engine, over made-up histories of series."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from monitoring.dashboard import serving_dashboard
+from monitoring.engine_metrics import TGI, EngineMetrics
+from monitoring.queries import activity, gateway_requests, queue, request_rate
+from monitoring.rules import rule_groups
+from monitoring.scaling import triggers
+from monitoring.served_model import ModelVersion, ServedModel
+
+ARR_COC = EngineMetrics(requests="arr_coc_requests_total", latency_bucket="arr_coc_inference_latency_seconds_bucket")
+VERSIONS = (ModelVersion(name="stable", share=0.9), ModelVersion(name="canary", share=0.1))
+LLAMA = ServedModel(name="llama", versions=VERSIONS, p95_seconds=12, availability=99.9)
+
+Value = float | Mapping[str, float]
+"""What a query must give, to three digits: one element without labels, or each element by its labels."""
+Check = Callable[[Mapping[str, str], Sequence[tuple[str, str, Value]]], None]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Assert what queries give at a time, over series that are scraped every 30 s from 0 on.
+
+    Histories are in promtool's notation: `1x9` ten times 1, `0+2x9` from 0 in steps of 2, `_` nothing, `stale` gone.
+    https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
+    """
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is absent: it comes with Prometheus (Debian and Ubuntu: apt-get install prometheus)")
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps({"groups": rule_groups([LLAMA])}))
+
+    def run(series: Mapping[str, str], expected: Sequence[tuple[str, str, Value]]) -> None:
+        test = {
+            "interval": "30s",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": [
+                {
+                    "expr": f"round({expr}, 0.001)",
+                    "eval_time": time,
+                    "exp_samples": [
+                        {"labels": labels, "value": number}
+                        for labels, number in (value.items() if isinstance(value, Mapping) else [("{}", value)])
+                    ],
+                }
+                for expr, time, value in expected
+            ],
+        }
+        history = tmp_path / "history.json"
+        history.write_text(json.dumps({"rule_files": [rules.name], "evaluation_interval": "30s", "tests": [test]}))
+        done = subprocess.run([promtool, "test", "rules", history], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
+
+
+def element(name: str, labels: Mapping[str, str]) -> str:
+    inside = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{inside}}}"
+
+
+UP = {'up{job="prometheus"}': "1x100"}
+
+
+def at_gateway(model: str = "llama", pod: str = "gateway-a", code: str = "503", flags: str = "UH", **other: str) -> str:
+    """Name a series of the gateway as it is at zero pods, where the destination's workload is unknown."""
+    labels = {
+        "reporter": "source",
+        "source_workload": "istio-ingressgateway",
+        "source_workload_namespace": "istio-ingress",
+        "destination_service_name": model,
+        "destination_service_namespace": "models",
+        "destination_workload": "unknown",
+        "destination_version": "unknown",
+        "response_code": code,
+        "response_flags": flags,
+        "pod": pod,
+        **other,
+    }
+    return element("istio_requests_total", labels)
+
+
+def in_pod(metric: str, version: str = "stable", pod: str = "a", **other: str) -> str:
+    """Name a series of one replica of the model."""
+    return element(metric, {"namespace": "models", "app": "llama", "version": version, "pod": pod, **other})
+
+
+def times(first: int, last: int) -> list[str]:
+    """Every evaluation, 30 s apart, from second to second inclusive."""
+    return [f"{second}s" for second in range(first, last + 1, 30)]
+
+
+ASKED = f"({gateway_requests('llama')}) > bool 0"
+AWAKE = activity("llama", TGI)
+
+
+def test_no_series_at_all_gives_zero_and_never_nothing(check: Check) -> None:
+    every = (
+        gateway_requests("llama"),
+        AWAKE,
+        activity("llama", ARR_COC),
+        request_rate("llama", 0.9),
+        queue("llama", "stable", TGI),
+    )
+    check({}, [(query, time, 0) for query in every for time in ("0s", "10m")])
+    check(UP, [(query, time, 0) for query in every for time in ("0s", "10m")])
+
+
+def test_first_request_ever_wakes_at_once_and_for_the_whole_window(check: Check) -> None:
+    # The series is born with its first sample at 10 min and never moves again.
+    series = {**UP, at_gateway(): "_x20 1x40"}
+    check(
+        series,
+        [(AWAKE, "570s", 0)]
+        + [(AWAKE, time, 1) for time in times(600, 690)]
+        + [(gateway_requests("llama"), time, 1) for time in times(600, 690)]
+        + [(AWAKE, time, 0) for time in times(720, 1200)],
+    )
+
+
+def test_every_later_request_wakes_without_a_gap(check: Check) -> None:
+    series = {**UP, at_gateway(): "1x20 2x40"}
+    # Between the 20th and the 21st sample the counter goes from 1 to 2.
+    check(
+        series,
+        [(ASKED, "600s", 0)]
+        + [(ASKED, time, 1) for time in times(630, 720)]
+        + [(ASKED, time, 0) for time in times(750, 1200)],
+    )
+
+
+def test_first_request_of_a_new_gateway_pod_wakes(check: Check) -> None:
+    series = {**UP, at_gateway(): "5x10 stale", at_gateway(pod="gateway-b"): "_x20 1x40"}
+    check(series, [(AWAKE, "570s", 0), (AWAKE, "600s", 1), (AWAKE, "720s", 0)])
+
+
+@pytest.mark.parametrize(("history", "second"), [("7x10 stale _x8 1x40", 600), ("1x10 stale _x28 1x40", 1200)])
+def test_first_request_after_a_restart_of_the_same_gateway_pod_wakes(check: Check, history: str, second: int) -> None:
+    # Its counters are gone until the first request.
+    check({**UP, at_gateway(): history}, [(ASKED, f"{second - 30}s", 0), (ASKED, f"{second}s", 1)])
+
+
+def test_second_request_wakes_where_a_restart_hides_the_first(check: Check) -> None:
+    # One request before the restart and one after look like none; the caller's next attempt does not.
+    check({**UP, at_gateway(): "1x10 stale _x8 1x1 2x40"}, [(ASKED, "630s", 0), (ASKED, "660s", 1)])
+
+
+@pytest.mark.parametrize("failures", ["stale", "_x2", "stale _x7"])
+def test_failed_scrapes_of_the_gateway_wake_nothing(check: Check, failures: str) -> None:
+    series = {**UP, at_gateway(code="200", flags="-"): f"1000x20 {failures} 1000x60"}
+    check(series, [(AWAKE, time, 0) for time in times(300, 1500)])
+
+
+def test_counter_reset_between_two_scrapes_loses_no_request(check: Check) -> None:
+    check({**UP, at_gateway(): "7x20 1x20"}, [(ASKED, "600s", 0), (ASKED, "630s", 1)])
+
+
+def test_request_counted_by_a_gateway_pod_that_is_gone_still_wakes(check: Check) -> None:
+    check({**UP, at_gateway(): "_x20 1 stale"}, [(AWAKE, time, 1) for time in times(600, 690)])
+
+
+def test_return_of_prometheus_after_an_outage_wakes_nothing(check: Check) -> None:
+    outage = "1000x10 _x20 1000x40"
+    series = {'up{job="prometheus"}': outage, at_gateway(code="200", flags="-"): outage}
+    check(series, [(AWAKE, time, 0) for time in times(930, 1500)])
+
+
+def test_request_after_an_outage_of_prometheus_wakes(check: Check) -> None:
+    series = {'up{job="prometheus"}': "1x10 _x20 1x60", at_gateway(): "1000x10 _x20 1000x5 1001x40"}
+    check(series, [(ASKED, "1080s", 0), (ASKED, "1110s", 1)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "llama-2"},
+        {"destination_service_namespace": "staging"},
+        {"reporter": "destination"},
+        {"source_workload": "notebook"},
+        {"source_workload_namespace": "default"},
+    ],
+)
+def test_traffic_that_is_not_the_models_own_at_the_gateway_never_wakes(check: Check, other: dict[str, str]) -> None:
+    series = {**UP, at_gateway(code="200", flags="-", **other): "_x10 0+9x60"}
+    check(series, [(query, "10m", 0) for query in (AWAKE, gateway_requests("llama"), request_rate("llama", 1))])
+
+
+def test_gateway_pods_repeats_and_kinds_of_answer_add_up(check: Check) -> None:
+    series = {
+        **UP,
+        at_gateway(): "_x20 2x20",
+        at_gateway(pod="gateway-b"): "_x20 3x20",
+        at_gateway(code="200", flags="-", destination_workload="llama-canary"): "_x20 4x20",
+        # Four scrapes in the window, three more requests at each.
+        at_gateway(code="200", flags="-", pod="gateway-c"): "100+3x40",
+    }
+    check(series, [(gateway_requests("llama"), "10m", 2 + 3 + 4 + 12)])
+
+
+@pytest.mark.parametrize("gauge", ["tgi_batch_current_size", "tgi_queue_size"])
+def test_long_generation_keeps_awake_though_the_gateway_counts_it_at_its_end(check: Check, gauge: str) -> None:
+    series = {**UP, at_gateway(code="200", flags="-"): "1x100", in_pod(gauge): "0x9 1x49 0x40"}
+    check(
+        series,
+        [(AWAKE, "270s", 0)]
+        + [(AWAKE, time, 1) for time in times(300, 1770)]
+        + [(AWAKE, time, 0) for time in times(1800, 2400)],
+    )
+
+
+def test_work_in_any_version_keeps_every_version_awake(check: Check) -> None:
+    wake = [
+        triggers(model="llama", version=version, share=share, engine=TGI, minimum=0, queue_per_replica=4)[0].query
+        for version, share in (("stable", 0.9), ("canary", 0.1))
+    ]
+    check(
+        {**UP, in_pod("tgi_batch_current_size", version="canary"): "0x9 3x20"},
+        [(query, time, value) for query in wake for time, value in (("270s", 0), ("300s", 1))],
+    )
+    check(
+        {**UP, at_gateway(): "_x20 1x40"},
+        [(query, time, value) for query in wake for time, value in (("570s", 0), ("600s", 1), ("720s", 0))],
+    )
+
+
+def test_engine_without_gauges_is_awake_by_its_requests(check: Check) -> None:
+    check({**UP, at_gateway(): "_x20 1x40"}, [(activity("llama", ARR_COC), "600s", 1)])
+
+
+def test_queue_is_the_total_over_the_replicas_of_one_version(check: Check) -> None:
+    series = {
+        in_pod("tgi_queue_size", pod="a"): "3x20",
+        in_pod("tgi_queue_size", pod="b"): "4x20",
+        in_pod("tgi_queue_size", version="canary", pod="c"): "50x20",
+        'tgi_queue_size{namespace="models",app="other",version="stable",pod="d"}': "60x20",
+        'tgi_queue_size{namespace="staging",app="llama",version="stable",pod="e"}': "70x20",
+    }
+    check(series, [(queue("llama", "stable", TGI), "5m", 7), (queue("llama", "canary", TGI), "5m", 50)])
+
+
+def test_request_rate_is_shared_by_weight_and_leaves_out_who_knocks(check: Check) -> None:
+    series = {
+        at_gateway(code="200", flags="-"): "0+120x40",
+        at_gateway(code="200", flags="-", pod="gateway-b"): "0+60x40",
+        at_gateway(): "0+3000x40",
+        at_gateway(flags="URX,UH"): "0+3000x40",
+    }
+    check(series, [(request_rate("llama", 0.9), "10m", 5.4), (request_rate("llama", 0.1), "10m", 0.6)])
+
+
+@pytest.mark.parametrize("share", [0.9, 0.1])
+def test_no_load_trigger_is_active_while_activity_is_not(check: Check, share: float) -> None:
+    series = {
+        **UP,
+        at_gateway(code="200", flags="-"): "_x10 1x5 4x5 4x20 stale _x10 2x30",
+        in_pod("tgi_queue_size"): "0x30 2x5 0x60",
+    }
+    load = [
+        triggers(model="llama", version="stable", share=share, engine=TGI, minimum=0, **target)
+        for target in ({"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0})
+    ]
+    check(
+        series,
+        [
+            (f"({second.query}) > 0 unless ({first.query}) == 1", time, {})
+            for first, second in load
+            for time in times(0, 2400)
+        ],
+    )
+
+
+def test_rules_keep_counters_by_pod_under_the_names_that_readers_use(check: Check) -> None:
+    series = {
+        in_pod("tgi_request_count", instance="10.0.0.1:15020", container="istio-proxy"): "0+3x20",
+        in_pod("tgi_request_count", version="canary", pod="b"): "0+6x20",
+        in_pod("tgi_request_failure", err="overloaded"): "0+1x20",
+        in_pod("tgi_request_failure", err="validation"): "0+2x20",
+        'tgi_request_count{namespace="models",app="other",version="stable",pod="z"}': "0+9x20",
+    }
+    stable, canary = (
+        f'{{namespace="models",model="llama",version="{version}",pod="{pod}"}}'
+        for version, pod in (("stable", "a"), ("canary", "b"))
+    )
+    check(
+        series,
+        [
+            ("llm:requests_total", "5m", {stable: 30, canary: 60}),
+            ("llm:request_failures_total", "5m", {stable: 30}),
+        ],
+    )
+
+
+def test_rules_give_what_is_wanted_at_zero_pods(check: Check) -> None:
+    of_model = 'namespace="models",model="llama"'
+    check(
+        {},
+        [
+            (
+                "llm:traffic_share_ratio",
+                "1m",
+                {f'{{{of_model},version="{version.name}"}}': version.share for version in VERSIONS},
+            ),
+            ("llm:slo_p95_seconds", "1m", {f"{{{of_model}}}": 12}),
+            ("llm:slo_availability_ratio", "1m", {f"{{{of_model}}}": 0.999}),
+        ],
+    )
+
+
+def panel(title: str, target: int = 0) -> str:
+    """Give a panel's query as Grafana sends it with these choices."""
+    board = json.loads(serving_dashboard([LLAMA]))
+    query: str = next(panel for panel in board["panels"] if panel["title"] == title)["targets"][target]["expr"]
+    chosen = {
+        "namespace": "models",
+        "model": "llama",
+        "version": "(stable|canary)",
+        "__rate_interval": "2m",
+        "__range": "5m",
+    }
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: chosen[match[1]], query)
+
+
+LLAMA_SERVICE = '{destination_service_name="llama"}'
+
+
+def test_panel_success_ratio(check: Check) -> None:
+    query = panel("Success ratio")
+    good, bad = at_gateway(code="200", flags="-"), at_gateway()
+    left = at_gateway(code="0", flags="DC")
+    check({good: "0+9x20", bad: "0+1x20"}, [(query, "10m", {LLAMA_SERVICE: 0.9})])
+    check({good: "0+3x20", left: "0+1x20"}, [(query, "10m", {LLAMA_SERVICE: 0.75})])
+    check({good: "0+9x20"}, [(query, "10m", {LLAMA_SERVICE: 1})])
+    check({bad: "0+1x20"}, [(query, "10m", {LLAMA_SERVICE: 0})])
+    check({good: "5x20"}, [(query, "10m", {})])
+
+
+@pytest.mark.parametrize(("wanted", "available", "shown"), [(0, 0, 0), (0, 1, 0), (2, 0, 1), (2, 1, 2)])
+def test_panel_state(check: Check, wanted: int, available: int, shown: int) -> None:
+    labels = '{namespace="models",deployment="llama-canary"}'
+    series = {
+        f"kube_deployment_spec_replicas{labels}": f"{wanted}x20",
+        f"kube_deployment_status_replicas_available{labels}": f"{available}x20",
+        **{
+            f'{name}{{namespace="models",deployment="llama-2-canary"}}': "1x20"
+            for name in ("kube_deployment_spec_replicas", "kube_deployment_status_replicas_available")
+        },
+    }
+    check(series, [(panel("State"), "5m", {'{deployment="llama-canary"}': shown})])
+
+
+def test_panel_share_of_the_traffic(check: Check) -> None:
+    reached = {
+        at_gateway(code="200", flags="-", destination_version="stable"): "0+27x20",
+        at_gateway(code="200", flags="-", destination_version="canary"): "0+3x20",
+        at_gateway(code="200", flags="-", destination_version="canary", pod="gateway-b"): "0+6x20",
+        at_gateway(): "0+50x20",
+    }
+    measured = {
+        f'{{destination_service_name="llama",destination_version="{version}"}}': share
+        for version, share in (("stable", 0.75), ("canary", 0.25))
+    }
+    wanted = {f'{{namespace="models",model="llama",version="{version.name}"}}': version.share for version in VERSIONS}
+    title = "Share of the traffic"
+    check(reached, [(panel(title), "10m", measured), (panel(title, 1), "10m", wanted)])
+
+
+def test_panel_latency_is_the_engines_own(check: Check) -> None:
+    buckets = {"4": "0+50x20", "8": "0+90x20", "16": "0+100x20", "+Inf": "0+100x20"}
+    series = {in_pod("tgi_request_duration_bucket", le=le): values for le, values in buckets.items()}
+    title = "Latency in the engine"
+    # The 95th of 100 lies halfway into the bucket from 8 to 16.
+    check(series, [(panel(title, 1), "10m", {'{model="llama"}': 12}), (panel(title), "10m", {'{model="llama"}': 4})])

@@ -1,0 +1,130 @@
+"""Triggers of the autoscaler and the number of replicas that they lead to."""
+
+import math
+from itertools import pairwise
+
+import promql_parser
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.engine_metrics import TGI, EngineMetrics
+from monitoring.scaling import PrometheusTrigger, replicas_for, triggers
+
+COUNTERS_ONLY = EngineMetrics(requests="arr_coc_requests_total")
+
+
+def of_version(
+    version: str = "stable", share: float = 0.9, minimum: int = 0, **target: float
+) -> tuple[PrometheusTrigger, ...]:
+    return triggers(
+        model="llama", version=version, share=share, engine=TGI, minimum=minimum, **(target or {"queue_per_replica": 4})
+    )
+
+
+def test_what_may_sleep_has_its_wake_up_first() -> None:
+    assert [trigger.name for trigger in of_version()] == ["activity", "queue"]
+    assert [trigger.name for trigger in of_version(requests_per_second_per_replica=2)] == ["activity", "request-rate"]
+
+
+def test_every_version_of_a_model_wakes_on_the_same_signal() -> None:
+    stable, canary = of_version("stable", share=0.9), of_version("canary", share=0.1)
+    assert stable[0] == canary[0]
+    assert stable[1] != canary[1]
+
+
+def test_what_never_sleeps_has_no_wake_up() -> None:
+    assert [trigger.name for trigger in of_version(minimum=1)] == ["queue"]
+
+
+def test_version_without_traffic_is_not_woken() -> None:
+    assert [trigger.name for trigger in of_version(share=0)] == ["queue"]
+
+
+@pytest.mark.parametrize("target", [{}, {"requests_per_second_per_replica": 2.0, "queue_per_replica": 4.0}])
+def test_exactly_one_target_is_taken(target: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="llama-stable: give either"):
+        triggers(model="llama", version="stable", share=1, engine=TGI, minimum=0, **target)
+
+
+def test_engine_without_a_queue_cannot_be_scaled_by_it() -> None:
+    with pytest.raises(ValueError, match="no queue metric"):
+        triggers(model="m", version="stable", share=1, engine=COUNTERS_ONLY, minimum=0, queue_per_replica=4)
+
+
+def test_spec_is_what_keda_takes() -> None:
+    activity, rate = of_version(requests_per_second_per_replica=2.5)
+    assert rate.spec("http://prometheus-operated.monitoring:9090") == {
+        "type": "prometheus",
+        "name": "request-rate",
+        "metricType": "AverageValue",
+        "metadata": {
+            "serverAddress": "http://prometheus-operated.monitoring:9090",
+            "query": rate.query,
+            "threshold": "2.5",
+            "activationThreshold": "0",
+            "ignoreNullValues": "false",
+        },
+    }
+    metadata = activity.spec("http://prometheus")["metadata"]
+    assert isinstance(metadata, dict)
+    assert metadata["threshold"] == "1"
+
+
+@pytest.mark.parametrize("target", [{"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0}])
+def test_load_is_a_total_because_keda_divides_it_by_the_replicas(target: dict[str, float]) -> None:
+    """An average under AverageValue is divided twice: such a trigger never reaches its threshold."""
+    (load,) = triggers(model="llama", version="stable", share=1, engine=TGI, minimum=1, **target)
+    expression = promql_parser.parse(load.query)
+    assert isinstance(expression, promql_parser.BinaryExpr)
+    total = expression.lhs
+    while isinstance(total, promql_parser.BinaryExpr):
+        total = total.lhs
+    assert isinstance(total, promql_parser.AggregateExpr)
+    assert (str(total.op), total.modifier) == ("sum", None)
+
+
+def test_replicas_by_example() -> None:
+    assert replicas_for(6, per_replica=2, share=1, minimum=0, maximum=10) == 3
+    assert replicas_for(6.1, per_replica=2, share=1, minimum=0, maximum=10) == 4
+    assert replicas_for(6, per_replica=2, share=0.1, minimum=0, maximum=10) == 1
+    assert replicas_for(0.0001, per_replica=2, share=1, minimum=0, maximum=10) == 1
+    assert replicas_for(0, per_replica=2, share=1, minimum=0, maximum=10) == 0
+    assert replicas_for(100, per_replica=2, share=0, minimum=0, maximum=10) == 0
+    assert replicas_for(1000, per_replica=2, share=1, minimum=0, maximum=10) == 10
+    assert replicas_for(0.3 * 10, per_replica=1, share=1, minimum=0, maximum=10) == 3
+
+
+@pytest.mark.parametrize(("rate", "per_replica"), [(-1, 2), (1, 0), (1, 0.0009), (1, -2)])
+def test_replicas_refuse_what_no_autoscaler_can_divide(rate: float, per_replica: float) -> None:
+    with pytest.raises(ValueError, match="rate must be at least 0 and per_replica at least"):
+        replicas_for(rate, per_replica, share=1, minimum=0, maximum=10)
+
+
+rates = st.floats(min_value=0, max_value=1e6)
+targets = st.floats(min_value=0.001, max_value=1e4)
+shares = st.floats(min_value=0, max_value=1)
+limits = st.tuples(st.integers(0, 50), st.integers(1, 50)).map(sorted)
+
+
+@given(rates, targets, shares, limits)
+def test_replicas_stay_between_their_limits(rate: float, per_replica: float, share: float, limit: list[int]) -> None:
+    assert limit[0] <= replicas_for(rate, per_replica, share, *limit) <= limit[1]
+
+
+@given(rates, rates, targets, shares, limits)
+def test_more_load_never_means_fewer_replicas(
+    first: float, second: float, per_replica: float, share: float, limit: list[int]
+) -> None:
+    less, more = sorted((first, second))
+    assert replicas_for(less, per_replica, share, *limit) <= replicas_for(more, per_replica, share, *limit)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 100), st.sets(st.integers(1, 99), max_size=3))
+def test_versions_together_take_the_whole_load_and_round_up_once_each(
+    rate: int, per_replica: int, cuts: set[int]
+) -> None:
+    weights = [upper - lower for lower, upper in pairwise((0, *sorted(cuts), 100))]
+    together = sum(replicas_for(rate, per_replica, weight / 100, 0, 10**9) for weight in weights)
+    needed = math.ceil(rate / per_replica)
+    assert needed <= together < needed + len(weights)
