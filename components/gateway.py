@@ -1,10 +1,13 @@
 """The one door to the models: Istio's ingress gateway."""
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
 import versions
 from components.helm import namespace, release
+from components.network import Network
+from planning.schema import Stack
 
 NAMESPACE = "istio-ingress"
 RELEASE = "istio-ingressgateway"
@@ -16,7 +19,7 @@ DRAIN_SECONDS = 300
 
 
 class Gateway(pulumi.ComponentResource):
-    """At least two gateways behind an internal load balancer, and one listener for the models' hosts.
+    """At least two gateways behind an internal load balancer, one listener, and the models' hosts in the VPC's DNS.
 
     It has no public address, and will have none before TLS and authentication exist: the settings refuse it.
     It knows no model: each brings its own VirtualService, from the models' namespace alone.
@@ -33,13 +36,41 @@ class Gateway(pulumi.ComponentResource):
         self,
         name: str,
         *,
-        domain: str,
+        stack: Stack,
+        network: Network,
         models_namespace: str,
         mesh_ready: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Listen for every host below the domain, routed by VirtualServices of the models' namespace only."""
         super().__init__("llmserve:index:Gateway", name, None, opts)
+        address = gcp.compute.Address(
+            f"{name}-address",
+            address_type="INTERNAL",
+            region=stack.region,
+            subnetwork=network.subnetwork_id,
+            description="Where every model is reached",
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        zone = gcp.dns.ManagedZone(
+            f"{name}-zone",
+            dns_name=f"{stack.domain}.",
+            description="The models' hosts",
+            visibility="private",
+            private_visibility_config=gcp.dns.ManagedZonePrivateVisibilityConfigArgs(
+                networks=[gcp.dns.ManagedZonePrivateVisibilityConfigNetworkArgs(network_url=network.network_id)]
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        gcp.dns.RecordSet(
+            f"{name}-hosts",
+            managed_zone=zone.name,
+            name=f"*.{stack.domain}.",
+            type="A",
+            ttl=300,
+            rrdatas=[address.address],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         own = namespace(f"{name}-namespace", NAMESPACE, pulumi.ResourceOptions(parent=self))
         installed = release(
             f"{name}-release",
@@ -49,6 +80,7 @@ class Gateway(pulumi.ComponentResource):
             values={
                 "service": {
                     "annotations": {"networking.gke.io/load-balancer-type": "Internal"},
+                    "loadBalancerIP": address.address,
                     # No https port before there is a certificate.
                     "ports": [
                         {"name": "status-port", "port": 15021, "protocol": "TCP", "targetPort": 15021},
@@ -73,7 +105,7 @@ class Gateway(pulumi.ComponentResource):
                 "servers": [
                     {
                         "port": {"number": 80, "name": "http", "protocol": "HTTP"},
-                        "hosts": [f"{models_namespace}/*.{domain}"],
+                        "hosts": [f"{models_namespace}/*.{stack.domain}"],
                     }
                 ],
             },

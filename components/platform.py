@@ -76,7 +76,8 @@ class Platform(pulumi.ComponentResource):
         mesh = Mesh("mesh", opts=in_cluster)
         door = Gateway(
             "gateway",
-            domain=stack.domain,
+            stack=stack,
+            network=network,
             models_namespace=model_namespace.NAMESPACE,
             mesh_ready=mesh.ready,
             opts=in_cluster,

@@ -362,6 +362,19 @@ def test_the_engines_metrics_are_not_for_callers(program: Snapshot) -> None:
 def test_the_gateway_has_no_public_address(program: Snapshot) -> None:
     values = program.named("gateway-release").inputs["values"]
     assert values["service"]["annotations"] == {"networking.gke.io/load-balancer-type": "Internal"}
+    assert program.named("gateway-address").inputs["addressType"] == "INTERNAL"
+
+
+def test_the_models_hosts_are_known_in_the_vpc_alone(record: Record) -> None:
+    program = record("prod", up=True)
+    zone, hosts = program.named("gateway-zone"), program.named("gateway-hosts")
+    assert zone.inputs["visibility"] == "private"
+    assert hosts.inputs["name"] == f"*.{zone.inputs['dnsName']}"
+    address = program.named("gateway-address").outputs["address"]
+    assert hosts.inputs["rrdatas"] == [address]
+    assert program.named("gateway-release").inputs["values"]["service"]["loadBalancerIP"] == address
+    for model in program.outputs["models"].values():
+        assert f"{model['host']}.".endswith(zone.inputs["dnsName"])
 
 
 def test_the_listener_selects_the_gateways_own_pods(program: Snapshot) -> None:

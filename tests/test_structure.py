@@ -198,11 +198,13 @@ def test_nothing_is_unknown_in_a_preview_but_what_the_cloud_decides(prod: Snapsh
         if value is UNKNOWN
     }
     ids = {("Subnetwork", "network"), ("Router", "network"), ("Firewall", "network")}
-    ids |= {("Cluster", "network"), ("Cluster", "subnetwork")}
+    ids |= {("Cluster", "network"), ("Cluster", "subnetwork"), ("Address", "subnetwork")}
+    ids |= {("ManagedZone", "privateVisibilityConfig.networks[0].networkUrl")}
+    addresses = {("RecordSet", "rrdatas[0]"), ("Release", "values.service.loadBalancerIP")}
     accounts = {("IAMMember", "member"), ("RepositoryIamMember", "member"), ("SecretIamMember", "member")}
     accounts |= {("Cluster", "nodeConfig.serviceAccount"), ("NodePool", "nodeConfig.serviceAccount")}
     # The control plane's address, and a password that is drawn when it is made.
-    assert unknown == ids | accounts | {("kubernetes", "kubeconfig"), ("Secret", "stringData")}
+    assert unknown == ids | addresses | accounts | {("kubernetes", "kubeconfig"), ("Secret", "stringData")}
 
 
 def test_outputs_are_known_before_anything_is_made(prod: Snapshot) -> None:
