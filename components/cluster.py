@@ -213,6 +213,8 @@ class Cluster(pulumi.ComponentResource):
                             "exec": {
                                 "apiVersion": "client.authentication.k8s.io/v1beta1",
                                 "command": "gke-gcloud-auth-plugin",
+                                # The identity that Pulumi itself uses, not the one that gcloud is logged in as.
+                                "args": ["--use_application_default_credentials"],
                                 "installHint": "gcloud components install gke-gcloud-auth-plugin",
                                 "interactiveMode": "Never",
                                 "provideClusterInfo": True,

@@ -266,7 +266,8 @@ def _warnings(stack: Stack, models: tuple[ModelPlan, ...]) -> list[str]:
         if not version.image.pinned
     }
     warnings += [
-        f"image {reference} is not pinned by digest: {image.pin_command}" for reference, image in unpinned.items()
+        f"image {reference} is not pinned by digest (make pin): {image.pin_command}"
+        for reference, image in unpinned.items()
     ]
     warnings += [
         f"model {model.name} runs whatever revision of {model.declared.repository} is newest: set revision to the "

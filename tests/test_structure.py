@@ -155,7 +155,7 @@ def test_an_image_without_a_digest_is_reported_with_the_command_that_pins_it(pro
     unpinned = {image for image in images(program).values() if "@sha256:" not in image} - {in_the_node_image}
     assert unpinned
     for image in unpinned:
-        assert f"image {image} is not pinned by digest: " in warnings
+        assert f"image {image} is not pinned by digest (make pin): " in warnings
 
 
 def test_a_secret_is_nowhere_in_clear(record: Record) -> None:

@@ -1,0 +1,1 @@
+"""What a person runs beside the Pulumi program: up, bootstrap, smoke and pin; each takes --help."""

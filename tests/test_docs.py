@@ -1,0 +1,97 @@
+"""The documents are true: every key is there, every command exists, every figure follows from the catalogue."""
+
+import re
+
+import pytest
+from conftest import ROOT, decided
+
+from catalog.gpu_machines import PRICES_READ_ON, gpu_machines
+from planning.schema import Batching, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
+from settings import GOOGLE_KEYS, KEYS, TOKEN_KEY
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_every_key_of_a_stack_is_documented() -> None:
+    for key in [*KEYS, TOKEN_KEY]:
+        name = key if key in GOOGLE_KEYS.values() else key.partition(":")[2]
+        assert f"`{name}`" in SETTINGS, key
+
+
+def test_every_key_of_a_model_is_documented() -> None:
+    prefixes = {Model: "", Gpu: "gpu.", Objective: "slo.", Scaling: "scaling.", Rollout: "rollout."}
+    prefixes |= {Batching: "", Metrics: "", Version: ""}
+    objects = {"gpu", "slo", "scaling", "rollout"}
+    for model, prefix in prefixes.items():
+        for field in model.model_fields.values():
+            assert field.alias in objects or f"`{prefix}{field.alias}`" in SETTINGS, f"{model.__name__}.{field.alias}"
+
+
+def test_every_documented_key_exists() -> None:
+    known = {key.partition(":")[2] for key in [*KEYS, TOKEN_KEY]} | set(GOOGLE_KEYS.values())
+    for model, prefix in (
+        (Model, ""),
+        (Gpu, "gpu."),
+        (Objective, "slo."),
+        (Scaling, "scaling."),
+        (Rollout, "rollout."),
+    ):
+        known |= {f"{prefix}{field.alias}" for field in model.model_fields.values()}
+    for row in re.findall(r"^\| (`[^|]+`) \|", SETTINGS, re.MULTILINE):
+        assert set(re.findall(r"`([^`]+)`", row)) <= known, row
+
+
+def test_every_default_in_the_table_is_the_one_that_holds() -> None:
+    rows = dict(re.findall(r"^\| `([^`|]+)` \| `([^`|]+)` \|", SETTINGS, re.MULTILINE))
+    project = (ROOT / "Pulumi.yaml").read_text(encoding="utf-8")
+    for key, default in rows.items():
+        if f"  {key}:\n" in project:
+            assert re.search(
+                rf"  {key}:\n    type: \w+\n(    items: .*\n)?    default: {re.escape(default)}\n", project
+            ), key
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for document in DOCUMENTS:
+        named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", document.read_text(encoding="utf-8")))
+        assert named <= targets, document
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_every_link_leads_somewhere(document: object) -> None:
+    path = ROOT / str(document)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_test_that_a_trap_names_exists() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", (ROOT / "docs" / "traps.md").read_text(encoding="utf-8")):
+        assert f"def {name}(" in tests
+
+
+def test_what_prod_costs_to_leave_on_follows_from_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    llama = next(model for model in decided("prod", {}, {}, monkeypatch).models if model.name == "llama-3-3-70b")
+    awake = sum(version.replicas.minimum for version in llama.versions)
+    spot, on_demand = llama.machine.spot_usd_per_hour or 0, llama.machine.on_demand_usd_per_hour or 0
+    assert f"{awake * llama.machine.gpus} A100 80 GB, {awake * spot:.2f} an hour on spot and" in README.replace(
+        "\n", " "
+    )
+    assert f"{awake * on_demand:.2f} on demand" in README
+    assert f"List prices of {PRICES_READ_ON}" in README
+
+
+def test_the_quota_to_ask_for_is_what_prod_can_grow_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = decided("prod", {}, {}, monkeypatch).models
+    largest = {m.name: sum(v.replicas.maximum for v in m.versions) * m.machine.gpus for m in models}
+    arr_coc, llama = largest["arr-coc-0-1"], largest["llama-3-3-70b"]
+    wanted = f"takes {arr_coc + llama} GPUs: {arr_coc} for `arr-coc-0-1`, {llama} for Llama"
+    assert wanted in README.replace("\n   ", " ")
+
+
+def test_an_on_demand_card_costs_more_than_a_managed_one() -> None:
+    """What the README tells a reader who should not use this."""
+    assert min(m.on_demand_usd_per_hour or 99 for m in gpu_machines() if m.machine_type == "a2-ultragpu-1g") > 3.60
