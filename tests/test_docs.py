@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from conftest import ROOT, decided
 
 from catalog.gpu_machines import PRICES_READ_ON, gpu_machines
-from planning.schema import Batching, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
+from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
 from settings import GOOGLE_KEYS, KEYS, TOKEN_KEY
+from tests.recording import ROOT, decided
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -21,7 +21,13 @@ def test_every_key_of_a_stack_is_documented() -> None:
 
 
 def test_every_key_of_a_model_is_documented() -> None:
-    prefixes = {Model: "", Gpu: "gpu.", Objective: "slo.", Scaling: "scaling.", Rollout: "rollout."}
+    prefixes: dict[type[Declared], str] = {
+        Model: "",
+        Gpu: "gpu.",
+        Objective: "slo.",
+        Scaling: "scaling.",
+        Rollout: "rollout.",
+    }
     prefixes |= {Batching: "", Metrics: "", Version: ""}
     objects = {"gpu", "slo", "scaling", "rollout"}
     for model, prefix in prefixes.items():

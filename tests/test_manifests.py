@@ -5,9 +5,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import Record
 
 from preview import Snapshot, manifests
+from tests.recording import Record
 
 # GKE's regular channel runs 1.35; the schemas that the package carries go from 1.25 on.
 VERSIONS = ("1.34", "1.35", "1.36")

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from conftest import ROOT, decided
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from planning.pools import (
 from planning.refusal import Refusal
 from planning.schema import Capacity, Model, Version
 from planning.serving import replicas_of, share
+from tests.recording import ROOT, decided
 
 HERE = {"name": "shop", "project": "acme", "region": "us-east5"}
 DIGEST = "@sha256:" + "0" * 64

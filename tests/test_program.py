@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from conftest import PROJECT_NUMBER, Record
 
 from preview import Refused, Resource, Snapshot
 from preview.values import plain
+from tests.recording import PROJECT_NUMBER, Record
 
 POOL = "gcp:container/nodePool:NodePool"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Record, decided
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from planning.refusal import Refusal
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Stack, Version
 from preview import Refused, Secret, Snapshot
 from settings import KEYS, NAMESPACE, TOKEN_KEY
+from tests.recording import ROOT, Record, decided
 
 POOL = "gcp:container/nodePool:NodePool"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -392,14 +392,15 @@ def test_a_stack_may_hold_its_token_and_what_pulumi_writes_is_accepted(tmp_path:
 def test_only_whole_weights_pass(weights: list[int]) -> None:
     versions = tuple(Version(name=f"v{chr(97 + i)}", weight=w) for i, w in enumerate(weights))
     if sum(weights) == 100:
-        assert Rollout(versions=versions)
+        assert Rollout(versions=versions).versions == versions
     else:
         with pytest.raises(ValueError, match="add up to"):
             Rollout(versions=versions)
 
 
 def test_nothing_declared_takes_a_key_that_it_does_not_know() -> None:
-    for declared in (Stack, *Declared.__subclasses__()):
+    declarations: list[type[Declared]] = [Stack, *Declared.__subclasses__()]
+    for declared in declarations:
         assert declared.model_config["extra"] == "forbid"
         assert declared.model_config["frozen"] is True
 

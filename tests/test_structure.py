@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Record
 
 from planning.schema import Stack
 from preview import UNKNOWN, Secret, Snapshot
 from preview.values import walk
 from settings import GOOGLE_KEYS, KEYS, NAMESPACE
+from tests.recording import ROOT, Record
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
