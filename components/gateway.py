@@ -1,5 +1,7 @@
 """The one door to the models: Istio's ingress gateway."""
 
+import json
+
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
@@ -15,7 +17,7 @@ RELEASE = "istio-ingressgateway"
 
 GATEWAY = "models"
 DRAIN_SECONDS = 300
-"""How long a gateway that is told to stop lets running streams go on. Istio's own 5 seconds would cut them."""
+"""How long a gateway that is told to stop lets running streams go on at the most. Istio's own 5 would cut them."""
 
 
 class Gateway(pulumi.ComponentResource):
@@ -87,10 +89,12 @@ class Gateway(pulumi.ComponentResource):
                         {"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 80},
                     ],
                 },
-                "autoscaling": {"minReplicas": 2, "maxReplicas": 5},
+                "autoscaling": {"minReplicas": 2},
                 "podDisruptionBudget": {"maxUnavailable": 1},
-                "podAnnotations": {"proxy.istio.io/config": f'{{"terminationDrainDuration":"{DRAIN_SECONDS}s"}}'},
-                "terminationGracePeriodSeconds": DRAIN_SECONDS + 30,
+                # A request for CPU is also what the chart's autoscaler measures its 80 % by.
+                "resources": {"requests": {"cpu": "500m", "memory": "256Mi"}},
+                "podAnnotations": {"proxy.istio.io/config": _drain()},
+                "terminationGracePeriodSeconds": DRAIN_SECONDS,
             },
             # Its pods have `image: auto`, which istiod's webhook replaces.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[own, mesh_ready]),
@@ -114,3 +118,8 @@ class Gateway(pulumi.ComponentResource):
         self.gateway = f"{NAMESPACE}/{GATEWAY}"
         self.principal = f"cluster.local/ns/{NAMESPACE}/sa/{RELEASE}"
         self.register_outputs({"gateway": self.gateway})
+
+
+def _drain() -> str:
+    """Stop when the last stream has ended. The duration alone is a sleep, with or without a stream."""
+    return json.dumps({"proxyMetadata": {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"}})

@@ -1,7 +1,5 @@
 """One model: its Service, and for each version the pods, their disruption budget and their scaling."""
 
-import json
-
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -11,7 +9,7 @@ from components.model_namespace import SERVER_LABELS
 from components.scaled_object import scaled_object
 from components.traffic import Traffic
 from planning.pools import COMPUTE_CLASS, GPU, SPOT
-from planning.serving import PRE_STOP_SECONDS, SHUTDOWN_SECONDS, ModelPlan, Version
+from planning.serving import PRE_STOP_SECONDS, ModelPlan, Version
 
 SHARED_MEMORY = "1Gi"
 """For NCCL between the shards of one replica; Kubernetes gives a container 64 MiB.
@@ -107,7 +105,7 @@ class ModelServer(pulumi.ComponentResource):
                 ),
                 template=k8s.core.v1.PodTemplateSpecArgs(
                     metadata=k8s.meta.v1.ObjectMetaArgs(
-                        labels=labels | SERVER_LABELS, annotations=_pod_annotations(model, engine)
+                        labels=labels | SERVER_LABELS, annotations=_pod_annotations(engine)
                     ),
                     spec=_pod(model, version, engine),
                 ),
@@ -146,8 +144,7 @@ def _metadata(
     return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=handover.namespace, labels=labels, annotations=annotations)
 
 
-def _pod_annotations(model: ModelPlan, engine: EngineContainer) -> dict[str, str]:
-    drain = model.declared.drain_seconds + SHUTDOWN_SECONDS
+def _pod_annotations(engine: EngineContainer) -> dict[str, str]:
     return {
         # The sidecar's agent merges the engine's metrics into its own page; nothing scrapes the engine itself.
         "prometheus.io/scrape": "true",
@@ -155,8 +152,8 @@ def _pod_annotations(model: ModelPlan, engine: EngineContainer) -> dict[str, str
         "prometheus.io/path": engine.metrics_path,
         # Weights are downloaded past Envoy, which would be slower and is no use there.
         "traffic.sidecar.istio.io/excludeOutboundPorts": "443",
-        # Istio's own 5 seconds would cut running generations.
-        "proxy.istio.io/config": json.dumps({"terminationDrainDuration": f"{drain}s"}),
+        # A sidecar that Kubernetes stops after the engine: the older kind is stopped with it and cuts its streams.
+        "sidecar.istio.io/nativeSidecar": "true",
     }
 
 

@@ -121,6 +121,13 @@ def _values() -> dict[str, object]:
     monitors_and_rules = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
     return {
         **{part: {"enabled": False} for part in hidden_by_gke},
+        "defaultRules": {
+            # They ask whether the cluster could lose its largest node, which is a GPU node that comes and goes.
+            "disabled": {"KubeCPUOvercommit": True, "KubeMemoryOvercommit": True},
+            # A model that loads for a quarter of an hour, or waits for a GPU, is not broken.
+            "appNamespacesOperator": "!~",
+            "appNamespacesTarget": model_namespace.NAMESPACE,
+        },
         "prometheus": {
             "prometheusSpec": {
                 # Every monitor and rule in the cluster, not only those labelled as this release's.

@@ -42,9 +42,7 @@ def scaled_object(
             "minReplicaCount": version.replicas.minimum,
             "maxReplicaCount": version.replicas.maximum,
             "pollingInterval": POLLING_SECONDS,
-            "cooldownPeriod": scaling.idle_minutes * 60,
-            # KEDA scales a new target straight to its minimum: a model would vanish while it loads for the first time.
-            "initialCooldownPeriod": startup_seconds,
+            **(_sleep(scaling.idle_minutes * 60, startup_seconds) if version.replicas.minimum == 0 else {}),
             # Blind is no reason to stop serving. From 0 nothing can wake it: a sleeping model stays asleep.
             "fallback": {
                 "failureThreshold": 3,
@@ -80,3 +78,9 @@ def scaled_object(
         },
         opts=opts,
     )
+
+
+def _sleep(idle_seconds: int, startup_seconds: int) -> dict[str, int]:
+    """When a version that may sleep does. KEDA reads both only on the way to 0."""
+    # KEDA scales a new target straight to its minimum: a model would vanish while it loads for the first time.
+    return {"cooldownPeriod": idle_seconds, "initialCooldownPeriod": startup_seconds}

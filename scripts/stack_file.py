@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from planning.plan import EXAMPLE_PROJECT
 from planning.refusal import Problem, Refusal
 from preview.files import read_mapping
 from preview.project import load_project, load_stack
-
-EXAMPLE_PROJECT = "example-project"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

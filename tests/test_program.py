@@ -275,8 +275,7 @@ def test_running_generations_end_before_the_pod_does(program: Snapshot) -> None:
         pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pre_stop <= 5, "it comes out of a spot node's notice"
         assert pod["spec"]["terminationGracePeriodSeconds"] > pre_stop + drain, name
-        proxy = json.loads(pod["metadata"]["annotations"]["proxy.istio.io/config"])
-        assert int(proxy["terminationDrainDuration"].removesuffix("s")) >= drain, name
+        assert pod["metadata"]["annotations"]["sidecar.istio.io/nativeSidecar"] == "true", "the sidecar must outlive it"
         if "GRACEFUL_TERMINATION_TIMEOUT" in environment(pod):
             assert environment(pod)["GRACEFUL_TERMINATION_TIMEOUT"] == str(drain)
 
@@ -438,7 +437,9 @@ def test_a_version_without_traffic_stays_asleep(record: Record) -> None:
 
 
 def test_a_model_is_not_put_to_sleep_while_it_loads_for_the_first_time(program: Snapshot) -> None:
-    for scaled in program.of_type(SCALED_OBJECT):
+    sleepers = [scaled for scaled in program.of_type(SCALED_OBJECT) if spec(scaled)["minReplicaCount"] == 0]
+    assert sleepers
+    for scaled in sleepers:
         target = spec(scaled)["scaleTargetRef"]["name"]
         probe = pods(program)[target]["spec"]["containers"][0]["startupProbe"]
         assert spec(scaled)["initialCooldownPeriod"] >= probe["periodSeconds"] * probe["failureThreshold"], target
@@ -458,6 +459,19 @@ def test_what_gke_hides_raises_no_alarm(program: Snapshot) -> None:
     values = program.named("monitoring-release").inputs["values"]
     for part in ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy", "coreDns"):
         assert values[part] == {"enabled": False}
+
+
+def test_a_gpu_node_that_comes_and_goes_raises_no_alarm(program: Snapshot) -> None:
+    rules = program.named("monitoring-release").inputs["values"]["defaultRules"]
+    assert rules["disabled"] == {"KubeCPUOvercommit": True, "KubeMemoryOvercommit": True}
+    assert (rules["appNamespacesOperator"], rules["appNamespacesTarget"]) == ("!~", "models")
+
+
+def test_a_gateway_stops_when_its_last_stream_has_ended(program: Snapshot) -> None:
+    values = program.named("gateway-release").inputs["values"]
+    proxy = json.loads(values["podAnnotations"]["proxy.istio.io/config"])
+    assert proxy == {"proxyMetadata": {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"}}
+    assert values["terminationGracePeriodSeconds"] == 300
 
 
 def test_prometheus_sees_every_monitor_and_rule(program: Snapshot) -> None:
