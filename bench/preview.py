@@ -1,0 +1,285 @@
+"""Times the offline preview against what it cannot be faster than, and says whether its promises hold.
+
+Every side runs in processes of its own from a cold interpreter, in turns, so that a busy machine slows all alike;
+figures are medians. Garbage collection is off on every Python side, at the end of the process too: left on, bare
+imports take about twice as long. Peak memory is that of the largest process of a side.
+
+`make bench`, or `.venv/bin/python bench/preview.py [--rounds N] [--stack STACK]`; the exit code is 1 if a promise is
+broken.
+"""
+
+# ruff: noqa: PLC0415, S607 - the project is found only here; pulumi is whatever PATH has
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MEGABYTE = 1024
+FURTHER_STACKS = 4
+IGNORED = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "tests", "bench")
+
+BARE = """
+import gc
+gc.disable()
+import importlib, json, sys
+for name in json.load(open(sys.argv[1])):
+    importlib.import_module(name).__dict__  # attribute access loads a module that is lazy
+gc.freeze()
+"""
+
+PROGRAM = '''
+"""Generated: {count} resources of the kinds that a platform has."""
+import pulumi
+import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
+
+network = gcp.compute.Network("network", auto_create_subnetworks=False)
+cluster = gcp.container.Cluster("cluster", location="europe-west4", network=network.id, deletion_protection=True)
+for number in range(({count} - 3) // 3):
+    pool = gcp.container.NodePool(
+        f"pool-{{number}}",
+        cluster=cluster.name,
+        node_config=gcp.container.NodePoolNodeConfigArgs(machine_type="a2-highgpu-1g", spot=True),
+    )
+    account = kubernetes.core.v1.ServiceAccount(f"account-{{number}}")
+    kubernetes.apps.v1.Deployment(
+        f"server-{{number}}",
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name=f"server-{{number}}", namespace="models"),
+        spec=kubernetes.apps.v1.DeploymentSpecArgs(
+            replicas=1,
+            selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels={{"app": f"server-{{number}}"}}),
+            template=kubernetes.core.v1.PodTemplateSpecArgs(
+                metadata=kubernetes.meta.v1.ObjectMetaArgs(labels={{"app": f"server-{{number}}"}}),
+                spec=kubernetes.core.v1.PodSpecArgs(
+                    service_account_name=account.metadata.name,
+                    node_selector={{"cloud.google.com/gke-nodepool": pool.name}},
+                    containers=[
+                        kubernetes.core.v1.ContainerArgs(
+                            name="server",
+                            image="registry.example/server:1",
+                            ports=[kubernetes.core.v1.ContainerPortArgs(container_port=8080)],
+                            resources=kubernetes.core.v1.ResourceRequirementsArgs(limits={{"nvidia.com/gpu": "1"}}),
+                        )
+                    ],
+                ),
+            ),
+        ),
+    )
+'''
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One thing to time: a command, where to run it, and with which environment beside the usual."""
+
+    name: str
+    command: Sequence[str]
+    folder: Path = ROOT
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Medians of one side: seconds, and peak memory of its largest process in MB."""
+
+    seconds: float
+    peak: float
+
+
+def measure(sides: Sequence[Side], rounds: int) -> dict[str, Measured]:
+    """Run every side once unmeasured, then `rounds` times in turns."""
+    taken: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
+    for number in range(rounds + 1):
+        for side in sides:
+            figures = run(side)
+            if number:
+                taken[side.name].append(figures)
+            label = f"round {number}/{rounds}" if number else "warming up"
+            if sys.stderr.isatty():
+                print(f"\r\x1b[K{label}: {side.name} {figures[0]:.2f} s", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    return {
+        name: Measured(
+            seconds=statistics.median(seconds for seconds, _ in figures),
+            peak=statistics.median(peak for _, peak in figures),
+        )
+        for name, figures in taken.items()
+    }
+
+
+def run(side: Side) -> tuple[float, float]:
+    """Run one side once: seconds and peak memory in MB. SystemExit with its last words where it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(side.environment or {})}
+    with tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            list(side.command), cwd=side.folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise SystemExit(f"{side.name} failed:\n{errors.read().decode(errors='replace')[-2000:]}")
+    return seconds, usage.ru_maxrss / MEGABYTE
+
+
+def bare(name: str, modules: Sequence[str], work: Path) -> Side:
+    """A Python process that imports these modules and nothing else."""
+    listed = work / f"{name}.json"
+    listed.write_text(json.dumps(modules))
+    return Side(name=name, command=[sys.executable, "-c", BARE, str(listed)])
+
+
+def preview(name: str, folder: Path, *stacks: str) -> Side:
+    """A preview as a person calls it, from a cold interpreter."""
+    return Side(name=name, command=[sys.executable, "-m", "preview", *stacks, "--format", "json"], folder=folder)
+
+
+def sdk_modules(folder: Path, stack: str) -> list[str]:
+    """The modules of installed packages that a stack's program ends up with, in the order in which they were
+    loaded.
+    """
+    sys.path.insert(0, str(ROOT))
+    from preview.project import load_project, load_stack
+    from preview.request import Run
+    from preview.run import run_all
+
+    project = load_project(folder)
+    result = run_all([Run(project=project, config=load_stack(project, stack), list_modules=True)])[0]
+    if isinstance(result, Exception):
+        raise SystemExit(str(result))
+    installed = packages_distributions()
+    return [name for name in result.modules if name.partition(".")[0] in installed]
+
+
+def several_stacks(folder: Path, stack: str) -> list[str]:
+    """Copies of a stack under other names, beside it."""
+    names = [f"copy-{number}" for number in range(FURTHER_STACKS)]
+    for name in names:
+        shutil.copy(folder / f"Pulumi.{stack}.yaml", folder / f"Pulumi.{name}.yaml")
+    return names
+
+
+def generated(folder: Path, count: int) -> Path:
+    """A project whose program makes `count` resources."""
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text("name: generated\nruntime: python\n")
+    (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
+    (folder / "__main__.py").write_text(PROGRAM.format(count=count))
+    return folder
+
+
+def real_engine(folder: Path, stack: str, work: Path) -> Side | str:
+    """The Pulumi CLI on the same stack with a backend in a temporary folder, or why there is none to compare
+    with.
+    """
+    if shutil.which("pulumi") is None:
+        return "there is no pulumi on PATH (https://www.pulumi.com/docs/install)"
+    copy = work / "engine"
+    shutil.copytree(folder, copy, ignore=IGNORED)
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    state = work / "state"
+    state.mkdir()
+    environment = {
+        "PULUMI_BACKEND_URL": state.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": "benchmark",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+    for arguments in (["stack", "init", stack], ["preview", "--stack", stack, "--json"]):
+        tried = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=copy,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if tried.returncode:
+            said = (tried.stderr or tried.stdout).strip().splitlines()[-1:]
+            return f"`pulumi {' '.join(arguments)}` fails here: {' '.join(said)}"
+    return Side(
+        name="pulumi preview",
+        command=["pulumi", "preview", "--stack", stack, "--json", "--non-interactive"],
+        folder=copy,
+        environment=environment,
+    )
+
+
+def verdict(name: str, figure: float, limit: float, shown: Callable[[float], str]) -> bool:
+    """Print one promise, its figure, and whether it holds."""
+    holds = figure <= limit
+    print(f"{'pass' if holds else 'FAIL'}  {name}: {shown(figure)} (at most {shown(limit)})")
+    return holds
+
+
+def ratio(value: float) -> str:
+    """A ratio for a person."""
+    return f"{value:.2f}x"
+
+
+def main() -> None:
+    """Measure all sides in one run and judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--stack", default="prod")
+    parser.add_argument("--project", type=Path, default=ROOT)
+    options = parser.parse_args()
+    stack = options.stack
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        copy = work / "project"
+        shutil.copytree(options.project, copy, ignore=IGNORED)
+        further = several_stacks(copy, stack)
+        modules = sdk_modules(options.project.resolve(), stack)
+        pulumi_modules = [name for name in modules if name.startswith("pulumi")]
+        sides = [
+            bare("bare", modules, work),
+            bare("bare, Pulumi only", pulumi_modules, work),
+            preview("preview", copy, stack),
+            preview("stacks", copy, stack, *further),
+            preview("50", generated(work / "small", 50), "dev"),
+            preview("1000", generated(work / "large", 1000), "dev"),
+        ]
+        engine = real_engine(options.project, stack, work)
+        if isinstance(engine, Side):
+            sides.append(engine)
+        measured = measure(sides, options.rounds)
+    imports, ours, several = measured["bare"], measured["preview"], measured["stacks"]
+    for side in sides:
+        print(f"{side.name:18} {measured[side.name].seconds:6.2f} s  {measured[side.name].peak:5.0f} MB")
+    only = measured["bare, Pulumi only"].seconds
+    print(f"\nnote  to bare imports of Pulumi's packages alone: {ratio(ours.seconds / only)}")
+    promises = [
+        verdict(f"preview of {stack} to bare imports of its packages", ours.seconds / imports.seconds, 1.25, ratio),
+        verdict("memory above bare imports", ours.peak - imports.peak, 30, lambda value: f"{value:.0f} MB"),
+        verdict(
+            f"each of {FURTHER_STACKS} further stacks to the first",
+            (several.seconds - ours.seconds) / FURTHER_STACKS / ours.seconds,
+            0.15,
+            ratio,
+        ),
+        verdict("1,000 resources to 50", measured["1000"].seconds / measured["50"].seconds, 2.5, ratio),
+    ]
+    if isinstance(engine, Side):
+        promises.append(verdict("preview to pulumi preview", ours.seconds / measured[engine.name].seconds, 0.6, ratio))
+    else:
+        print(f"skip  preview to pulumi preview: {engine}")
+    sys.exit(0 if all(promises) else 1)
+
+
+if __name__ == "__main__":
+    main()

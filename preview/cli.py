@@ -1,0 +1,245 @@
+"""The command line of the preview."""
+
+# ruff: noqa: PLC0415, T201 - imports wait until the child has been forked; printing is what this module is for
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from preview.children import Child, reap
+from preview.errors import ExitCode, PreviewError, SeveralFailed
+
+if TYPE_CHECKING:
+    from preview.snapshot import Snapshot
+
+_DESCRIPTION: Final = """\
+Show what `pulumi up` would make of a stack, from the real program in this folder: without the Pulumi CLI, a login,
+a credential, a provider or a network. Nothing is written and nothing in the cloud is read, so every resource counts
+as new. What only exists after creation shows as [unknown], what is secret as [secret]."""
+
+_EPILOG: Final = """\
+exit codes:
+  0  shown
+  1  the program itself failed; its own line and message are on standard error
+  2  a wrong call, or a refusal: a stack or setting that the project or its program does not accept
+With several stacks nothing is shown unless all of them can be: the exit code is 2 if one is refused, else 1.
+
+examples:
+  python -m preview prod
+  python -m preview dev prod --format json
+  python -m preview prod -c capacity=on-demand
+  python -m preview prod --config-path -c 'models[0].scaling.min=1'
+  python -m preview prod --manifests build/prod
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"python -m preview: {message}\n(python -m preview --help says what there is)", file=sys.stderr)
+        raise SystemExit(int(ExitCode.REFUSED))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe every argument."""
+    made = _Parser(
+        prog="python -m preview",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("stacks", metavar="STACK", nargs="+", help="a stack with a Pulumi.STACK.yaml")
+    made.add_argument(
+        "--project", metavar="DIR", type=Path, default=Path(), help="the project's folder (default: this one)"
+    )
+    made.add_argument(
+        "-c",
+        "--config",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a configuration value for this run only, in every stack named;"
+        " a KEY without namespace is the project's",
+    )
+    made.add_argument(
+        "--config-path",
+        action="store_true",
+        help="KEY of -c is a path as for `pulumi config set --path`; what stands beside it stays",
+    )
+    made.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="text: a tree (default); json: the document of `pulumi preview --json`, several stacks by name",
+    )
+    made.add_argument("--lines", action="store_true", help="text: name the line that made each resource")
+    made.add_argument("--details", action="store_true", help="text: show each resource's inputs")
+    made.add_argument(
+        "--manifests",
+        metavar="DIR",
+        type=Path,
+        help="also write each Kubernetes object as a YAML file into DIR, which must be new or empty;"
+        " values known only later show as ⟦Kind/name.property⟧",
+    )
+    made.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=300.0, help="stop a program after this (default: 300)"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process at once: tearing the SDKs down would take longer than the
+    preview.
+    """
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+        reap()
+    except BrokenPipeError:
+        code = int(ExitCode.OK)
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else int(ExitCode.REFUSED)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say and return the exit code; SystemExit for a wrong call and --help."""
+    options = parser().parse_args(arguments)
+    progress = _Progress()
+    try:
+        shown = _preview(options, progress)
+    except PreviewError as error:
+        progress.clear()
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    progress.clear()
+    print(shown)
+    return int(ExitCode.OK)
+
+
+def _preview(options: argparse.Namespace, progress: _Progress) -> str:
+    stacks = list(dict.fromkeys(options.stacks))
+    # With one program to run, its process starts to load the SDK while this one reads the project's files.
+    alone = len(stacks) == 1 and options.manifests is None
+    prepared = Child() if alone else None
+    try:
+        return _show(options, stacks, prepared, progress)
+    finally:
+        if prepared is not None:
+            prepared.close()
+
+
+def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | None, progress: _Progress) -> str:
+    # Imported late: a wrong call and --help need none of it, and neither does a child.
+    from preview import manifests
+    from preview.document import document
+    from preview.project import Override, load_project, load_stack
+    from preview.request import Run
+    from preview.run import preload, run_all
+    from preview.text import Style, render
+
+    overrides = [Override.parse(argument, is_path=options.config_path) for argument in options.config]
+    if options.manifests is not None:
+        manifests.check_folder(options.manifests)
+    project = load_project(options.project)
+    configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])
+
+    progress.show("loading the SDKs")
+    wanted = [Run(project=project, config=config) for config in configs]
+    if options.manifests is not None:
+        wanted += [Run(project=project, config=config, placeholders=True) for config in configs]
+    if prepared is None:
+        preload(wanted)
+    results = run_all(
+        wanted,
+        timeout=options.timeout,
+        prepared=prepared,
+        progress=lambda running: progress.show(f"running {', '.join(dict.fromkeys(running))}"),
+    )
+    snapshots: list[Snapshot] = _all_or_nothing(results[: len(stacks)])
+    documents = [document(snapshot) for snapshot in snapshots]
+    if options.manifests is not None:
+        _write_manifests(options.manifests, results[len(stacks) :], progress)
+    if options.format == "json":
+        whole: Any = documents[0] if len(stacks) == 1 else dict(zip(stacks, documents, strict=True))
+        return json.dumps(whole, indent=4, ensure_ascii=False)
+    style = Style(color=_wants_color(), lines=options.lines, details=options.details)
+    return "\n\n\n".join(
+        render(shown, stack=f"{snapshot.stack} ({snapshot.project})", style=style) + _unanswered(snapshot)
+        for shown, snapshot in zip(documents, snapshots, strict=True)
+    )
+
+
+def _unanswered(snapshot: Snapshot) -> str:
+    tokens = sorted({invoke.token for invoke in snapshot.invokes if not invoke.answered})
+    return f"\nwhat only a provider knows stays unknown: {', '.join(tokens)}" if tokens else ""
+
+
+def _write_manifests(folder: Path, results: Sequence[Any], progress: _Progress) -> None:
+    """Write what the second pass rendered; where it failed, say so: the preview itself stands."""
+    from preview import manifests
+
+    failures = [result for result in results if isinstance(result, PreviewError)]
+    progress.clear()
+    if failures:
+        print(
+            "no manifests: with stand-ins for what is not known yet, the program fails (the preview itself stands)\n"
+            + "\n".join(f"    {line}" for failure in failures for line in str(failure).splitlines()),
+            file=sys.stderr,
+        )
+        return
+    count = manifests.write(folder, results)
+    for snapshot in results:
+        for line in manifests.unrendered(snapshot):
+            print(line, file=sys.stderr)
+    print(f"{count} manifests in {folder}", file=sys.stderr)
+
+
+def _attempt(action: Any) -> Any:
+    try:
+        return action()
+    except PreviewError as error:
+        return error
+
+
+def _all_or_nothing(results: Sequence[Any]) -> list[Any]:
+    """Return the results if every stack has one, else raise all that is wrong as one error."""
+    failures = [result for result in results if isinstance(result, PreviewError)]
+    if failures:
+        raise failures[0] if len(failures) == 1 else SeveralFailed(failures)
+    return list(results)
+
+
+def _wants_color() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class _Progress:
+    """One line on a terminal that says what is going on and then vanishes; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._started = time.monotonic()
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._is_terminal:
+            print(f"\r\x1b[K{text} … {time.monotonic() - self._started:.1f} s", end="", file=sys.stderr, flush=True)
+            self._shown = True
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = False

@@ -1,0 +1,30 @@
+"""What a preview asks a child process for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from preview.project import Project, StackConfig
+
+Fixtures = Mapping[str, Mapping[str, Any]]
+"""Answers of providers: by function token for invokes and calls, by type token for resources that are read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What to run and how.
+
+    `preview` False simulates an update: nothing is unknown. `placeholders` fills computed properties with
+    readable stand-ins, so that `apply` bodies run although it is a preview. `organization` is what
+    `pulumi.get_organization()` says.
+    """
+
+    project: Project
+    config: StackConfig
+    preview: bool = True
+    placeholders: bool = False
+    fixtures: Fixtures = field(default_factory=dict)
+    list_modules: bool = False
+    organization: str = "organization"
