@@ -18,7 +18,7 @@ import runpy
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,9 +72,13 @@ def _become_a_fresh_interpreter(run: Run) -> None:
     """Take away what the parent has and the engine's Python host would not."""
     root, program = str(run.project.root), run.project.program
     foreign = {"", root, str(Path.cwd()), _ENGINE_ROOT, str(program.parent)}
+    folders = tuple(f"{folder}/" for folder in foreign if folder)
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        if name.partition(".")[0] not in {"preview", "__main__"} and belongs_to_project(file, foreign):
+        file = module.__dict__.get("__file__") or ""
+        if not file.startswith(folders) or name.partition(".")[0] in {"preview", "__main__"}:
+            continue
+        # An installed package may lie in the project's folder too, in its virtual environment.
+        if not any(is_installed(file.removeprefix(folder)) for folder in folders if file.startswith(folder)):
             del sys.modules[name]
     sys.path[:] = [str(program.parent), *(entry for entry in sys.path if entry not in foreign)]
     sys.path_importer_cache.pop(str(program.parent), None)
@@ -91,12 +95,6 @@ def _become_a_fresh_interpreter(run: Run) -> None:
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
     warnings.filterwarnings("default", category=UserWarning)
-
-
-def belongs_to_project(file: str, roots: Iterable[str]) -> bool:
-    """Whether a module's file lies in one of these folders, other than in a virtual environment there."""
-    inside = [file.removeprefix(f"{root}/") for root in roots if root and file.startswith(f"{root}/")]
-    return bool(inside) and not any(is_installed(relative) for relative in inside)
 
 
 def _execute(run: Run) -> dict[str, Any]:

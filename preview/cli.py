@@ -94,12 +94,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
+def main(arguments: Sequence[str] | None = None, *, prepared: Child | None = None) -> NoReturn:
     """Run the command line and end the process at once: tearing the SDKs down would take longer than the
     preview.
     """
     try:
-        code = run(arguments)
+        code = run(arguments, prepared=prepared)
         sys.stdout.flush()
         reap()
     except BrokenPipeError:
@@ -112,36 +112,34 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say and return the exit code; SystemExit for a wrong call and --help."""
-    options = parser().parse_args(arguments)
+def run(arguments: Sequence[str] | None = None, *, prepared: Child | None = None) -> int:
+    """Do what the arguments say and return the exit code; SystemExit for a wrong call and --help.
+
+    `prepared` is a child that waits to be told what to run; it is used where there is one stack to run.
+    """
     progress = _Progress()
     try:
-        shown = _preview(options, progress)
+        options = parser().parse_args(arguments)
+        stacks = list(dict.fromkeys(options.stacks))
+        if prepared is not None and (len(stacks) > 1 or options.manifests is not None):
+            # Several programs share what this process loads for them.
+            prepared.close()
+            prepared = None
+        shown = _show(options, stacks, prepared, progress)
     except PreviewError as error:
         progress.clear()
         print(error, file=sys.stderr)
         return int(error.exit_code)
+    finally:
+        if prepared is not None:
+            prepared.close()
     progress.clear()
     print(shown)
     return int(ExitCode.OK)
 
 
-def _preview(options: argparse.Namespace, progress: _Progress) -> str:
-    stacks = list(dict.fromkeys(options.stacks))
-    # With one program to run, its process starts to load the SDK while this one reads the project's files.
-    alone = len(stacks) == 1 and options.manifests is None
-    prepared = Child() if alone else None
-    try:
-        return _show(options, stacks, prepared, progress)
-    finally:
-        if prepared is not None:
-            prepared.close()
-
-
 def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | None, progress: _Progress) -> str:
     # Imported late: a wrong call and --help need none of it, and neither does a child.
-    from preview import manifests
     from preview.document import document
     from preview.project import Override, load_project, load_stack
     from preview.request import Run
@@ -150,7 +148,9 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
 
     overrides = [Override.parse(argument, is_path=options.config_path) for argument in options.config]
     if options.manifests is not None:
-        manifests.check_folder(options.manifests)
+        from preview.manifests import check_folder
+
+        check_folder(options.manifests)
     project = load_project(options.project)
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])
 

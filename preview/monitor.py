@@ -140,12 +140,12 @@ class Monitor:
                 + (f" (the first is at {first})" if first else ""),
                 source,
             )
-        inputs = from_struct(request.object)
+        inputs = given = from_struct(request.object)
         is_provider = request.type.startswith(_PROVIDER_PREFIX)
         if request.custom and is_provider and request.version:
-            inputs.setdefault("version", request.version)
+            inputs = {"version": request.version} | given
         if request.custom and not is_provider and not request.importId:
-            inputs |= self._completion.name(request.type, request.name, inputs)
+            inputs = inputs | self._completion.name(request.type, request.name, inputs)
             inputs = dict(sorted(inputs.items()))
         provider = self._provider(request, urn, source) if request.custom or request.remote else ""
         outputs = dict(inputs)
@@ -181,7 +181,8 @@ class Monitor:
         }
         response = resource_pb2.RegisterResourceResponse(urn=urn, id=resource_id, result=resource_pb2.Result.SUCCESS)
         if request.custom or request.remote:
-            response.object.update(outputs)
+            response.object.CopyFrom(request.object)
+            response.object.update({key: value for key, value in outputs.items() if value is not given.get(key)})
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> empty_pb2.Empty:

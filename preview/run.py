@@ -122,7 +122,8 @@ def run_all(
                     if time.monotonic() > key.data.deadline:
                         selector.unregister(key.fd)
                         results[key.data.index] = _late(key.data, timeout)
-                progress([key.data.run.config.stack for key in selector.get_map().values()])
+                if names := [key.data.run.config.stack for key in selector.get_map().values()]:
+                    progress(names)
         finally:
             for child in started:
                 child.close()

@@ -21,22 +21,26 @@ _IMPORT: Final = re.compile(
     r"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]+)|import[ \t]+([^\n#]+))", re.MULTILINE
 )
 
+Imports = list[tuple[str, list[tuple[str, str]]]]
+"""(module, [(name, alias)]) of each import statement; for `import a.b as c` the names are [("", "c")]."""
+
 
 def preload_for(root: Path, program: Path) -> None:
     """Load what a program and the modules it imports will need from installed packages."""
-    for source in _sources(root, program):
-        _preload_source(source, root)
+    for source, imports in _sources(root, program):
+        _preload_source(source, imports, root)
 
 
-def _sources(root: Path, program: Path) -> Iterator[str]:
-    """The text of a program and of every module of its project that it imports, at any depth."""
+def _sources(root: Path, program: Path) -> Iterator[tuple[str, Imports]]:
+    """The text and imports of a program and of every module of its project that it imports, at any depth."""
     base = program.parent
     waiting, seen = [program], {program}
     while waiting:
         file = waiting.pop()
         source = file.read_text(encoding="utf-8", errors="replace")
-        yield source
-        for module, names in _imports(source):
+        imports = list(_imports(source))
+        yield source, imports
+        for module, names in imports:
             for dotted in (module, *(f"{module}.{name}" for name, _ in names)):
                 if dotted.startswith("."):
                     level = len(dotted) - len(dotted.lstrip("."))
@@ -60,7 +64,6 @@ def _module_files(base: Path, dotted: str) -> Iterator[Path]:
 
 
 def _imports(source: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield (module, [(name, alias)]); for `import a.b as c` the names are [("", "c")]."""
     for match in _IMPORT.finditer(source):
         module, names, modules = match.groups()
         if module:
@@ -79,9 +82,9 @@ def _named(part: str) -> tuple[str, str]:
     return (words[0], words[2]) if len(words) == 3 and words[1] == "as" else (words[0], words[0])
 
 
-def _preload_source(source: str, root: Path) -> None:
+def _preload_source(source: str, imports: Imports, root: Path) -> None:
     names: dict[str, object] = {}
-    for module, imported in _imports(source):
+    for module, imported in imports:
         package = import_package(module, imported, root)
         if package is None:
             continue
@@ -140,7 +143,23 @@ def _follow(start: object, attributes: list[str]) -> object:
 
 
 def _learn_types(found: type) -> None:
+    """Learn the types of a resource and its arguments, or of an argument and of what it becomes as an output."""
     from pulumi import _types  # noqa: PLC0415 - a parent with one program to run loads no SDK
 
+    module = sys.modules[found.__module__]
+    outputs = sys.modules.get(f"{found.__module__.rpartition('.')[0]}.outputs")
+    related = [
+        found,
+        *(getattr(module, f"{found.__name__}{ending}", None) for ending in ("Args", "InitArgs")),
+        getattr(outputs, found.__name__.removesuffix("Args"), None),
+    ]
     with suppress(Exception):
-        _types.input_type_types(found) if _types.is_input_type(found) else _types.resource_types(found)
+        for kind in related:
+            if not isinstance(kind, type):
+                continue
+            if _types.is_input_type(kind):
+                _types.input_type_types(kind)
+            elif _types.is_output_type(kind):
+                _types.output_type_types(kind)
+            else:
+                _types.resource_types(kind)

@@ -81,7 +81,7 @@ def _tree(document: Mapping[str, Any], stack: str, style: Style) -> Iterator[str
                 " ",
                 style.paint(shown_type, _DIM) if shown_type.startswith("provider ") else shown_type,
                 " " * (max(column - len(label), 0) + 2),
-                name if not notes else style.paint(name, _BOLD) if not state["custom"] else name,
+                name if state["custom"] else style.paint(name, _BOLD),
                 style.paint(f"  ({', '.join(notes)})", _DIM) if notes else "",
             )
         )
@@ -114,18 +114,16 @@ def _symbol(operations: Sequence[str]) -> str:
 
 
 def short_type(token: str) -> str:
-    """A type token without what repeats: `gcp container NodePool`, `Deployment`, `provider gcp`, `Network`.
+    """A type token without what repeats: `container NodePool`, `Deployment`, `provider gcp`, `Network`.
 
-    Kinds of Kubernetes and components stand alone; other packages keep their name and module.
+    A kind stands alone, but for clouds whose services say which `Instance` or `Service` it is.
     """
     package, _, rest = token.partition(":")
     module, _, kind = rest.rpartition(":")
     if package == "pulumi" and module == "providers":
         return f"provider {kind}"
-    if package == "kubernetes" or module in {"", "index"}:
-        return kind
     service = module.partition("/")[0]
-    return " ".join(dict.fromkeys(part for part in (package, service if service != "index" else "", kind) if part))
+    return kind if package == "kubernetes" or service in {"", "index"} else f"{service} {kind}"
 
 
 def _notes(state: Mapping[str, Any], style: Style) -> Iterator[str]:

@@ -160,9 +160,9 @@ def test_the_tree_shows_parents_operations_outputs_and_a_summary(
     text = render(shown, stack="dev", style=Style(lines=True))
     lines = text.splitlines()
     parent = next(number for number, line in enumerate(lines) if re.search(r"\+ Cluster +main", line))
-    assert re.match(r"│  ├─ \+ gcp container Cluster +main +\(protected, cluster\.py:\d+\)", lines[parent + 1])
-    assert re.match(r"│  └─ \+ gcp container NodePool +gpu +\(cluster\.py:\d+\)", lines[parent + 2])
-    assert re.search(r"<= gcp compute Network +shared", text)
+    assert re.match(r"│  ├─ \+ container Cluster +main +\(protected, cluster\.py:\d+\)", lines[parent + 1])
+    assert re.match(r"│  └─ \+ container NodePool +gpu +\(cluster\.py:\d+\)", lines[parent + 2])
+    assert re.search(r"<= compute Network +shared", text)
     assert "  token: the token was read" in lines
     assert "  endpoint  [unknown]" in lines
     assert "  token     [secret]" in lines
@@ -184,12 +184,12 @@ def test_details_show_inputs(shown: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("token", "text"),
     [
-        ("gcp:container/nodePool:NodePool", "gcp container NodePool"),
+        ("gcp:container/nodePool:NodePool", "container NodePool"),
         ("kubernetes:apps/v1:Deployment", "Deployment"),
         ("kubernetes:monitoring.coreos.com/v1:PodMonitor", "PodMonitor"),
         ("llmserve:index:Network", "Network"),
         ("pulumi:providers:gcp", "provider gcp"),
-        ("random:index/randomId:RandomId", "random RandomId"),
+        ("random:index/randomId:RandomId", "RandomId"),
     ],
 )
 def test_types_are_shown_without_what_repeats(token: str, text: str) -> None:
@@ -343,7 +343,7 @@ def test_a_failing_second_pass_is_said_and_the_preview_stands(
     folder = tmp_path / "manifests"
     assert run("dev", "--project", small, "--manifests", folder) == 0
     out, err = capsys.readouterr()
-    assert "random RandomId" in out
+    assert "RandomId" in out
     assert "no manifests" in err
     assert "invalid literal for int()" in err
     assert not folder.exists()
