@@ -6,8 +6,10 @@ import pytest
 
 from catalog.gpu_machines import PRICES_READ_ON, gpu_machines
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
+from preview.document import document
+from preview.text import Style, render
 from settings import GOOGLE_KEYS, KEYS, TOKEN_KEY
-from tests.recording import ROOT, decided
+from tests.recording import ROOT, Record, decided
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -61,9 +63,9 @@ def test_every_default_in_the_table_is_the_one_that_holds() -> None:
 
 def test_every_make_target_in_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for document in DOCUMENTS:
-        named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", document.read_text(encoding="utf-8")))
-        assert named <= targets, document
+    for page in DOCUMENTS:
+        named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8")))
+        assert named <= targets, page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
@@ -71,6 +73,13 @@ def test_every_link_leads_somewhere(document: object) -> None:
     path = ROOT / str(document)
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def test_the_preview_shows_what_the_readme_shows(record: Record) -> None:
+    text = render(document(record("prod")), stack="prod (llmserve)", style=Style())
+    [excerpt] = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    for line in excerpt.splitlines():
+        assert "…" in line or line in text.splitlines(), line
 
 
 def test_every_test_that_a_trap_names_exists() -> None:
