@@ -24,7 +24,7 @@ $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEE
 endif
 endif
 
-.PHONY: help setup preview test check bench bootstrap up smoke destroy pin clean
+.PHONY: help setup preview test test-real check bench bootstrap up smoke destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ preview: $(VENV)/runtime.stamp ## Show all that `pulumi up` would make, offline:
 
 test: $(VENV)/development.stamp ## Prove that it works, without a cloud: [ARGS="-k smoke"]
 	@$(RUN) pytest $(ARGS)
+
+test-real: $(VENV)/development.stamp ## Hold it against every real program on PATH, and say which were not there: [CHARTS=DIR CRDS=DIR]
+	@CHARTS="$(CHARTS)" CRDS="$(CRDS)" $(RUN) pytest tests/real $(ARGS)
 
 check: $(VENV)/development.stamp ## Lint, formatting and types
 	@$(RUN) ruff check .
