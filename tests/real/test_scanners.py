@@ -75,10 +75,9 @@ def judge(scanner: str, findings: list[Finding]) -> None:
     assert not lines, "\n".join(lines)
 
 
-def run(*command: str | Path, **options: Any) -> str:
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **options
-    ).stdout
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    parts = [str(part) for part in command]
+    return subprocess.run(parts, cwd=cwd, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.fixture(scope="session")
