@@ -153,7 +153,8 @@ def _explain(detail: ErrorDetails, secret_keys: set[str]) -> Problem:
                 value=value,
             )
         case "value_error":
-            return Problem(key=key, reason=str(detail["ctx"]["error"]), fix="change one of the two sides", value=value)
+            error = detail["ctx"]["error"]
+            return Problem(key=key, reason=str(error), fix=getattr(error, "fix", "correct the value"), value=value)
         case _:
             return Problem(
                 key=key,

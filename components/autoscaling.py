@@ -31,6 +31,11 @@ class Autoscaling(pulumi.ComponentResource):
                 "operator": {"replicaCount": 2},
                 "metricsServer": {"replicaCount": 2},
                 "webhooks": {"replicaCount": 2},
+                # No trigger here needs a Secret of another namespace, such as the Hugging Face token.
+                "permissions": {
+                    "operator": {"restrict": {"secret": True}},
+                    "metricServer": {"restrict": {"secret": True}},
+                },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[own]),
         )

@@ -14,6 +14,9 @@ CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 SECURE_NODE = gcp.container.NodePoolNodeConfigShieldedInstanceConfigArgs(
     enable_secure_boot=True, enable_integrity_monitoring=True
 )
+NOT_OURS = ["initialNodeCount", "nodeConfig.resourceLabels"]
+"""Of a pool: the autoscaler owns the count, where a difference would replace the pool; GKE writes labels of its own."""
+
 WORKLOAD_IDENTITY = gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA")
 
 
@@ -86,7 +89,6 @@ class Cluster(pulumi.ComponentResource):
             # Fixed, because kubeconfig, kubectl and the provider's identity name it.
             name=stack.name,
             location=stack.region,
-            description="LLM serving on spot A100 GPUs",
             deletion_protection=stack.deletion_protection,
             network=network.network_id,
             subnetwork=network.subnetwork_id,
@@ -124,7 +126,13 @@ class Cluster(pulumi.ComponentResource):
                 )
             ),
             # Kubernetes Secrets from Secret Manager, so that no token passes through Pulumi.
-            secret_sync_config=gcp.container.ClusterSecretSyncConfigArgs(enabled=True),
+            secret_sync_config=gcp.container.ClusterSecretSyncConfigArgs(
+                enabled=True,
+                # A new version of the token reaches the pods that start after it.
+                rotation_config=gcp.container.ClusterSecretSyncConfigRotationConfigArgs(
+                    enabled=True, rotation_interval="300s"
+                ),
+            ),
             security_posture_config=gcp.container.ClusterSecurityPostureConfigArgs(mode="BASIC"),
             cost_management_config=gcp.container.ClusterCostManagementConfigArgs(enabled=True),
             cluster_autoscaling=gcp.container.ClusterClusterAutoscalingArgs(
@@ -188,11 +196,14 @@ class Cluster(pulumi.ComponentResource):
                 gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True),
                 shielded_instance_config=SECURE_NODE,
                 workload_metadata_config=WORKLOAD_IDENTITY,
+                kubelet_config=gcp.container.NodePoolNodeConfigKubeletConfigArgs(
+                    insecure_kubelet_readonly_port_enabled="FALSE"
+                ),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # The autoscaler owns the count; a difference here would replace the pool.
-                ignore_changes=["initialNodeCount"],
+                depends_on=network.ready,
+                ignore_changes=NOT_OURS,
                 custom_timeouts=pulumi.CustomTimeouts(create="45m", update="45m", delete="45m"),
             ),
         )

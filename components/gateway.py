@@ -16,8 +16,6 @@ RELEASE = "istio-ingressgateway"
 """Also the name of its Deployment, Service and account; the chart makes the label `istio: ingressgateway` of it."""
 
 GATEWAY = "models"
-DRAIN_SECONDS = 300
-"""How long a gateway that is told to stop lets running streams go on at the most. Istio's own 5 would cut them."""
 
 
 class Gateway(pulumi.ComponentResource):
@@ -41,10 +39,14 @@ class Gateway(pulumi.ComponentResource):
         stack: Stack,
         network: Network,
         models_namespace: str,
+        drain_seconds: int,
         mesh_ready: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Listen for every host below the domain, routed by VirtualServices of the models' namespace only."""
+        """Listen for every host below the domain, routed by VirtualServices of the models' namespace only.
+
+        A gateway that is told to stop lets running streams go on for `drain_seconds` at the most.
+        """
         super().__init__("llmserve:index:Gateway", name, None, opts)
         address = gcp.compute.Address(
             f"{name}-address",
@@ -91,10 +93,18 @@ class Gateway(pulumi.ComponentResource):
                 },
                 "autoscaling": {"minReplicas": 2},
                 "podDisruptionBudget": {"maxUnavailable": 1},
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": "kubernetes.io/hostname",
+                        "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": {"app": RELEASE}},
+                    }
+                ],
                 # A request for CPU is also what the chart's autoscaler measures its 80 % by.
                 "resources": {"requests": {"cpu": "500m", "memory": "256Mi"}},
                 "podAnnotations": {"proxy.istio.io/config": _drain()},
-                "terminationGracePeriodSeconds": DRAIN_SECONDS,
+                "terminationGracePeriodSeconds": drain_seconds,
             },
             # Its pods have `image: auto`, which istiod's webhook replaces.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[own, mesh_ready]),

@@ -3,17 +3,11 @@
 import pulumi
 import pulumi_gcp as gcp
 
-from components.cluster import CLOUD_PLATFORM, SECURE_NODE, WORKLOAD_IDENTITY, Cluster
+from components.cluster import CLOUD_PLATFORM, NOT_OURS, SECURE_NODE, WORKLOAD_IDENTITY, Cluster
 from components.network import Network
-from planning.plan import BOOT_DISK_GIB
 from planning.pools import Pool
 from planning.schema import Stack
-
-LOCAL_SSD_GIB = 375
-"""The size of every local SSD on Google Cloud."""
-
-CRITICAL_PODS_SECONDS = 15
-"""The part of a spot node's shutdown that system pods may use, after all others. Google's own split."""
+from planning.serving import LOCAL_SSD_GIB, SPOT_CRITICAL_SECONDS, boot_disk_gib
 
 
 class GpuNodePool(pulumi.ComponentResource):
@@ -69,7 +63,7 @@ class GpuNodePool(pulumi.ComponentResource):
                     )
                 ],
                 disk_type="pd-balanced",
-                disk_size_gb=BOOT_DISK_GIB,
+                disk_size_gb=boot_disk_gib(machine),
                 ephemeral_storage_local_ssd_config=(
                     gcp.container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(
                         local_ssd_count=machine.local_ssd_gib // LOCAL_SSD_GIB
@@ -97,7 +91,7 @@ class GpuNodePool(pulumi.ComponentResource):
                     gcp.container.NodePoolNodeConfigKubeletConfigArgs(
                         insecure_kubelet_readonly_port_enabled="FALSE",
                         shutdown_grace_period_seconds=stack.spot_shutdown_grace_seconds,
-                        shutdown_grace_period_critical_pods_seconds=CRITICAL_PODS_SECONDS,
+                        shutdown_grace_period_critical_pods_seconds=SPOT_CRITICAL_SECONDS,
                     )
                     if pool.spot
                     else gcp.container.NodePoolNodeConfigKubeletConfigArgs(
@@ -108,8 +102,7 @@ class GpuNodePool(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[cluster.system_pool],
-                # The autoscaler owns the count; GKE writes labels of its own about the GPU and the way it is bought.
-                ignore_changes=["initialNodeCount", "nodeConfig.resourceLabels"],
+                ignore_changes=NOT_OURS,
                 custom_timeouts=pulumi.CustomTimeouts(create="45m", update="45m", delete="45m"),
             ),
         )

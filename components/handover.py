@@ -15,6 +15,8 @@ class Handover:
     """What their VirtualServices bind to, as `namespace/name`."""
     prometheus_url: str
     """What their scaling asks."""
+    dashboard_namespace: str
+    """Where Grafana looks for dashboards."""
     token_secret: str | None
     """The Kubernetes Secret with the Hugging Face token, under the key `HF_TOKEN`; None where there is no token."""
     ready: tuple[pulumi.Resource, ...]

@@ -73,7 +73,8 @@ class HuggingFaceToken(pulumi.ComponentResource):
             secret_id=stack.hugging_face_token_secret,
             role="roles/secretmanager.secretAccessor",
             member=pulumi.Output.concat(pool, f"/subject/ns/{namespace}/sa/{NAME}"),
-            opts=pulumi.ResourceOptions(parent=self),
+            # A project has no identity pool before its first cluster.
+            opts=in_namespace,
         )
         source = f"projects/{stack.project}/secrets/{stack.hugging_face_token_secret}/versions/latest"
         provider_class = k8s.apiextensions.CustomResource(

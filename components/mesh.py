@@ -18,6 +18,8 @@ class Mesh(pulumi.ComponentResource):
 
     ready: pulumi.Resource
     """istiod: its webhooks must answer before a pod is injected or an Istio object is accepted."""
+    closed: pulumi.Resource
+    """What refuses plain text."""
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         """Install the control plane."""
@@ -44,7 +46,7 @@ class Mesh(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[base]),
         )
-        k8s.apiextensions.CustomResource(
+        mutual_tls = k8s.apiextensions.CustomResource(
             f"{name}-mutual-tls",
             api_version="security.istio.io/v1",
             kind="PeerAuthentication",
@@ -53,5 +55,5 @@ class Mesh(pulumi.ComponentResource):
             spec={"mtls": {"mode": "STRICT"}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[istiod]),
         )
-        self.ready = istiod
+        self.ready, self.closed = istiod, mutual_tls
         self.register_outputs({"namespace": NAMESPACE})

@@ -18,6 +18,8 @@ class ModelNamespace(pulumi.ComponentResource):
 
     ready: pulumi.Resource
     """The namespace."""
+    closed: list[pulumi.Resource]
+    """What closes it."""
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class ModelNamespace(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
             {"istio-injection": "enabled"},
         )
-        k8s.networking.v1.NetworkPolicy(
+        callers = k8s.networking.v1.NetworkPolicy(
             f"{name}-callers",
             metadata=k8s.meta.v1.ObjectMetaArgs(name="callers", namespace=NAMESPACE),
             spec=k8s.networking.v1.NetworkPolicySpecArgs(
@@ -53,7 +55,7 @@ class ModelNamespace(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
         )
-        k8s.apiextensions.CustomResource(
+        identity = k8s.apiextensions.CustomResource(
             f"{name}-gateway-only",
             api_version="security.istio.io/v1",
             kind="AuthorizationPolicy",
@@ -61,6 +63,7 @@ class ModelNamespace(pulumi.ComponentResource):
             spec={"action": "ALLOW", "rules": [{"from": [{"source": {"principals": [gateway_principal]}}]}]},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready, mesh_ready]),
         )
+        self.closed = [callers, identity]
         self.register_outputs({"namespace": NAMESPACE})
 
 

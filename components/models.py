@@ -41,7 +41,7 @@ class Models(pulumi.ComponentResource):
         k8s.core.v1.ConfigMap(
             f"{name}-dashboard",
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=SERVING_UID, namespace=handover.namespace, labels={"grafana_dashboard": "1"}
+                name=SERVING_UID, namespace=handover.dashboard_namespace, labels={"grafana_dashboard": "1"}
             ),
             data={f"{SERVING_UID}.json": serving_dashboard(served)},
             opts=after_platform,

@@ -148,7 +148,13 @@ def _values() -> dict[str, object]:
         "grafana": {
             # Without it the chart draws a new password at every update.
             "admin": {"existingSecret": ADMINISTRATOR, "userKey": "username", "passwordKey": "password"},
-            "sidecar": {"resources": _requests("10m", "96Mi")},
+            # Its sidecar reads Secrets wherever it looks for dashboards: so here alone.
+            "rbac": {"namespaced": True},
+            "sidecar": {
+                "dashboards": {"searchNamespace": NAMESPACE},
+                "datasources": {"searchNamespace": NAMESPACE},
+                "resources": _requests("10m", "96Mi"),
+            },
             "resources": _requests("50m", "256Mi"),
             "testFramework": {"enabled": False},
         },
@@ -156,7 +162,7 @@ def _values() -> dict[str, object]:
             "resources": _requests("50m", "128Mi"),
             "prometheusConfigReloader": {"resources": _requests("10m", "32Mi")},
         },
-        "kube-state-metrics": {"resources": _requests("10m", "64Mi")},
+        "kube-state-metrics": {"collectorsExclude": ["secrets"], "resources": _requests("10m", "64Mi")},
         "prometheus-node-exporter": {"resources": _requests("20m", "32Mi")},
     }
 

@@ -22,6 +22,8 @@ class Network(pulumi.ComponentResource):
     """The VPC."""
     subnetwork_id: pulumi.Output[str]
     """The subnet, with the secondary ranges `pods` and `services`."""
+    ready: list[pulumi.Resource]
+    """The way out and the way to webhooks: nodes need them before their first packet, and until after their last."""
     node_tag: str
     """The network tag that a node must carry for the control plane to reach webhooks on it."""
 
@@ -45,7 +47,7 @@ class Network(pulumi.ComponentResource):
             opts=child,
         )
         router = gcp.compute.Router(f"{name}-router", network=network.id, region=stack.region, opts=child)
-        gcp.compute.RouterNat(
+        nat = gcp.compute.RouterNat(
             f"{name}-nat",
             router=router.name,
             region=stack.region,
@@ -53,13 +55,14 @@ class Network(pulumi.ComponentResource):
             source_subnetwork_ip_ranges_to_nat="ALL_SUBNETWORKS_ALL_IP_RANGES",
             # Weights are fetched over many connections to one address; 64 ports a node, the default, stall that.
             enable_dynamic_port_allocation=True,
+            enable_endpoint_independent_mapping=False,
             min_ports_per_vm=128,
             max_ports_per_vm=4096,
             log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
             opts=child,
         )
         # Without it every pod creation waits for istiod's webhook until it times out.
-        gcp.compute.Firewall(
+        webhooks = gcp.compute.Firewall(
             f"{name}-webhooks",
             network=network.id,
             direction="INGRESS",
@@ -68,5 +71,5 @@ class Network(pulumi.ComponentResource):
             allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=list(WEBHOOK_PORTS))],
             opts=child,
         )
-        self.network_id, self.subnetwork_id = network.id, subnetwork.id
+        self.network_id, self.subnetwork_id, self.ready = network.id, subnetwork.id, [nat, webhooks]
         self.register_outputs({"networkId": self.network_id, "subnetworkId": self.subnetwork_id})

@@ -74,31 +74,30 @@ class Platform(pulumi.ComponentResource):
             for compute_class in plan.compute_classes
         ]
         mesh = Mesh("mesh", opts=in_cluster)
-        door = Gateway(
+        ingress = Gateway(
             "gateway",
             stack=stack,
             network=network,
             models_namespace=model_namespace.NAMESPACE,
+            drain_seconds=plan.gateway_drain_seconds,
             mesh_ready=mesh.ready,
             opts=in_cluster,
         )
-        home = ModelNamespace(
+        models = ModelNamespace(
             "model-namespace",
             gateway_namespace=gateway.NAMESPACE,
-            gateway_principal=door.principal,
+            gateway_principal=ingress.principal,
             monitoring_namespace=monitoring_stack.NAMESPACE,
             mesh_ready=mesh.ready,
             opts=in_cluster,
         )
-        monitoring = MonitoringStack("monitoring", models_ready=home.ready, gateway_ready=door.ready, opts=in_cluster)
+        monitoring = MonitoringStack(
+            "monitoring", models_ready=models.ready, gateway_ready=ingress.ready, opts=in_cluster
+        )
         autoscaling = Autoscaling("autoscaling", opts=in_cluster)
         ready: list[pulumi.Resource] = [
-            driver,
-            *classes,
-            door.ready,
-            home.ready,
-            monitoring.ready,
-            autoscaling.ready,
+            *(driver, *classes, mesh.closed, ingress.ready, models.ready, *models.closed),
+            *(monitoring.ready, autoscaling.ready),
         ]
         token: HuggingFaceToken | None = None
         if stack.hugging_face_token_from is not TokenSource.NONE:
@@ -107,15 +106,16 @@ class Platform(pulumi.ComponentResource):
                 stack,
                 hugging_face_token,
                 namespace=model_namespace.NAMESPACE,
-                namespace_ready=home.ready,
+                namespace_ready=models.ready,
                 opts=in_cluster,
             )
             ready.append(token.ready)
         self.handover = Handover(
             namespace=model_namespace.NAMESPACE,
-            gateway=door.gateway,
+            gateway=ingress.gateway,
             prometheus_url=monitoring.prometheus_url,
+            dashboard_namespace=monitoring_stack.NAMESPACE,
             token_secret=token.secret_name if token is not None else None,
             ready=tuple(ready),
         )
-        self.register_outputs({"cluster": cluster.cluster_name, "gateway": door.gateway})
+        self.register_outputs({"cluster": cluster.cluster_name, "gateway": ingress.gateway})

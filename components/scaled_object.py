@@ -73,6 +73,7 @@ def scaled_object(
                     minimum=version.replicas.minimum,
                     requests_per_second_per_replica=scaling.requests_per_second_per_replica,
                     queue_per_replica=scaling.queue_per_replica,
+                    namespace=handover.namespace,
                 )
             ],
         },

@@ -45,7 +45,7 @@ class Traffic(pulumi.ComponentResource):
                     },
                     "connectionPool": {"http": {"h2UpgradePolicy": "DO_NOT_UPGRADE"}},
                     "outlierDetection": {
-                        # A spot node that shuts down stays an endpoint for a while. The engine's own 5xx do not count.
+                        # A spot node that shuts down stays an endpoint for a while. An engine's 500 ejects nobody.
                         "splitExternalLocalOriginErrors": True,
                         "consecutiveLocalOriginFailures": 2,
                         "consecutiveGatewayErrors": 2,

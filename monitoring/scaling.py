@@ -52,6 +52,7 @@ def triggers(
     minimum: int,
     requests_per_second_per_replica: float | None = None,
     queue_per_replica: float | None = None,
+    namespace: str = queries.MODELS_NAMESPACE,
 ) -> tuple[PrometheusTrigger, ...]:
     """Give a version's triggers: what wakes it, where it may sleep, then what sets its number of replicas.
 
@@ -61,14 +62,18 @@ def triggers(
     """
     match requests_per_second_per_replica, queue_per_replica:
         case float() | int() as rate, None:
-            load = PrometheusTrigger(name="request-rate", query=queries.request_rate(model, share), threshold=rate)
+            load = PrometheusTrigger(
+                name="request-rate", query=queries.request_rate(model, share, namespace), threshold=rate
+            )
         case None, float() | int() as length:
-            load = PrometheusTrigger(name="queue", query=queries.queue(model, version, engine), threshold=length)
+            load = PrometheusTrigger(
+                name="queue", query=queries.queue(model, version, engine, namespace), threshold=length
+            )
         case _:
             raise ValueError(f"{model}-{version}: give either requests_per_second_per_replica or queue_per_replica")
     if minimum > 0 or share == 0:
         return (load,)
-    return PrometheusTrigger(name="activity", query=queries.activity(model, engine), threshold=1), load
+    return PrometheusTrigger(name="activity", query=queries.activity(model, engine, namespace), threshold=1), load
 
 
 def replicas_for(rate: float, per_replica: float, share: float, minimum: int, maximum: int) -> int:

@@ -1,4 +1,4 @@
-"""Where a container image is pulled from: always Artifact Registry, since GKE's image streaming reads nothing else.
+"""Where a model's image is pulled from: Artifact Registry, since GKE's image streaming reads nothing else.
 
 https://docs.cloud.google.com/kubernetes-engine/docs/how-to/image-streaming
 """

@@ -9,12 +9,22 @@ from monitoring.scaling import replicas_for
 from planning.images import Image, resolve
 from planning.pools import ComputeClass, Pool, compute_class_for, pools_for, pools_without_driver
 from planning.refusal import Problem, Refusal
-from planning.schema import EngineName, Model, Stack
-from planning.serving import ModelPlan, Version, merged, replicas_of, resources_on
+from planning.schema import Capacity, EngineName, Model, Stack
+from planning.serving import (
+    PRE_STOP_SECONDS,
+    SPOT_CRITICAL_SECONDS,
+    ModelPlan,
+    Version,
+    merged,
+    replicas_of,
+    resources_on,
+)
 
 EXAMPLE_PROJECT = "example-project"
-BOOT_DISK_GIB = 200
-"""Boot disk of a GPU node: the operating system, images, and on a machine without local SSD the weights as well."""
+ADDRESSES_OF_A_NODE = 256
+"""What GKE sets aside for the pods of a node that may run 110 of them."""
+RESERVED_NAMES = ("default", "hugging-face-token")
+"""Accounts in the models' namespace that are there already: Kubernetes' own, and the one that reads the token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +37,8 @@ class Plan:
     models: tuple[ModelPlan, ...]
     own_repository: str
     upstreams: dict[str, str]
+    gateway_drain_seconds: int
+    """How long a gateway that is told to stop may go on: as long as the most patient model, five minutes at least."""
     warnings: tuple[str, ...]
 
 
@@ -73,10 +85,15 @@ def plan(stack: Stack, *, file: str, tgi_image: str) -> Plan:
                 Problem(
                     key="llmserve:gpuDriverVersion",
                     reason=reason,
-                    fix="let the DaemonSet's affinity match the pools",
+                    fix="this is a mistake in planning/pools.py and not in the stack: pools and affinity must agree",
                 )
             ],
         )
+    nodes = stack.system_max_nodes + sum(pool.max_nodes for pool in pools)
+    if ipaddress.IPv4Network(stack.pod_range).num_addresses // ADDRESSES_OF_A_NODE < nodes:
+        reason = f"has no room for {nodes} nodes, which take {ADDRESSES_OF_A_NODE} addresses each"
+        problem = Problem(key="llmserve:podRange", reason=reason, fix="a larger range", value=stack.pod_range)
+        raise Refusal(file, [problem])
     return Plan(
         stack=stack,
         pools=tuple(pools),
@@ -88,6 +105,7 @@ def plan(stack: Stack, *, file: str, tgi_image: str) -> Plan:
             for _, image in sorted(images.items())
             if image.repository is not None and image.upstream is not None
         },
+        gateway_drain_seconds=max(300, *(model.termination_grace_seconds for model in models)),
         warnings=tuple(_warnings(stack, models)),
     )
 
@@ -123,6 +141,20 @@ def _stack_problems(stack: Stack) -> list[Problem]:
             )
         )
     names = [model.name for model in stack.models]
+    workloads = [f"{model.name}-{version.name}" for model in stack.models for version in model.rollout.versions]
+    problems += [
+        Problem(
+            key="llmserve:models",
+            reason=f"a model and its version make the name {name}, which another pair makes too",
+            fix="rename one of them",
+        )
+        for name in sorted({name for name in workloads if workloads.count(name) > 1 and len(set(names)) == len(names)})
+    ]
+    problems += [
+        Problem(key=f"llmserve:models[{index}].name", reason="is the platform's own", fix="another name", value=name)
+        for index, name in enumerate(names)
+        if name in RESERVED_NAMES
+    ]
     problems += [
         Problem(
             key="llmserve:models",
@@ -231,7 +263,7 @@ def _model_plan(stack: Stack, model: Model, machine: GpuMachine, images: dict[tu
         declared=model,
         host=f"{model.name}.{stack.domain}",
         machine=machine,
-        resources=resources_on(machine, BOOT_DISK_GIB),
+        resources=resources_on(machine),
         versions=versions,
         normal_replicas=normal,
     )
@@ -268,6 +300,25 @@ def _warnings(stack: Stack, models: tuple[ModelPlan, ...]) -> list[str]:
     warnings += [
         f"image {reference} is not pinned by digest (make pin): {image.pin_command}"
         for reference, image in unpinned.items()
+    ]
+    elsewhere = {
+        version.image.reference
+        for model in models
+        for version in model.versions
+        if version.image.repository is None and "-docker.pkg.dev/" in version.image.reference
+    }
+    warnings += [
+        f"image {reference} is in a repository that the nodes may not read yet: gcloud artifacts repositories "
+        "add-iam-policy-binding REPOSITORY --role roles/artifactregistry.reader "
+        f"--member serviceAccount:{stack.name}-nodes@{stack.project}.iam.gserviceaccount.com"
+        for reference in sorted(elsewhere)
+    ]
+    window = stack.spot_shutdown_grace_seconds - SPOT_CRITICAL_SECONDS - PRE_STOP_SECONDS
+    warnings += [
+        f"model {model.name}: a spot node leaves a generation {window} seconds, and drainSeconds is "
+        f"{model.declared.drain_seconds}: what takes longer is cut when the node is called back"
+        for model in models
+        if stack.capacity is not Capacity.ON_DEMAND and model.declared.drain_seconds > window
     ]
     warnings += [
         f"model {model.name} runs whatever revision of {model.declared.repository} is newest: set revision to the "

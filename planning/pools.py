@@ -18,6 +18,8 @@ ACCELERATOR = "cloud.google.com/gke-accelerator"
 DRIVER_VERSION = "cloud.google.com/gke-gpu-driver-version"
 CONFIDENTIAL = "cloud.google.com/gke-confidential-nodes-instance-type"
 GPU = "nvidia.com/gpu"
+NO_LOAD_BALANCER = "node.kubernetes.io/exclude-from-external-load-balancers"
+"""Keeps a node from being a load balancer's backend: a spot node that goes would cut connections of other models."""
 
 
 class DriverInstallation(StrEnum):
@@ -51,7 +53,7 @@ class Pool:
     @property
     def labels(self) -> dict[str, str]:
         """The labels that the pool itself sets."""
-        return {COMPUTE_CLASS: self.machine.machine_type}
+        return {COMPUTE_CLASS: self.machine.machine_type, NO_LOAD_BALANCER: "true"}
 
     @property
     def taints(self) -> tuple[Taint, ...]:

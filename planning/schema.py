@@ -8,7 +8,7 @@ import ipaddress
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from catalog.gpu_machines import GpuType
@@ -37,11 +37,22 @@ class TokenSource(StrEnum):
     NONE = "none"
 
 
+class Wrong(ValueError):  # noqa: N818  (it is the value that is wrong)
+    """A value that cannot be, with what to write instead."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        """Say both for a person."""
+        super().__init__(reason)
+        self.fix = fix
+
+
 def _network(text: str) -> str:
     try:
         ipaddress.IPv4Network(text)
     except ValueError as error:
-        raise ValueError(f"is not an IPv4 range: {error}") from error
+        raise Wrong(
+            f"is not an IPv4 range: {error}", "write one as 10.0.0.0/20, with zeros where hosts would be"
+        ) from error
     return text
 
 
@@ -55,11 +66,53 @@ Network = Annotated[str, AfterValidator(_network)]
 # A pod is called `<model>-<version>-` and 16 characters more, and 63 is the limit of a name that is also a host's.
 ModelName = Annotated[str, _label(30)]
 VersionName = Annotated[str, _label(12)]
-MetricName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+LabelName = MetricName
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 HttpPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][!-~]*$")]
-EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _free(name: str) -> str:
+    if name in TAKEN_VARIABLES:
+        raise Wrong(f"{name} is set by llmserve or by the node: {TAKEN_VARIABLES[name]}", "leave it out")
+    return name
+
+
+TAKEN_VARIABLES = {
+    "HF_TOKEN": "a token in a stack file is in clear; huggingFaceTokenFrom says where it comes from",
+    "HUGGING_FACE_HUB_TOKEN": "a token in a stack file is in clear; huggingFaceTokenFrom says where it comes from",
+    "LD_LIBRARY_PATH": "the driver is found by it",
+    "MODEL_ID": "repository",
+    "REVISION": "revision",
+    "PORT": "port",
+    "NUM_SHARD": "gpu.tensorParallel",
+    "QUANTIZE": "quantize",
+    "DTYPE": "dtype",
+    "GRACEFUL_TERMINATION_TIMEOUT": "drainSeconds",
+    "MAX_CONCURRENT_REQUESTS": "batching.maxConcurrentRequests",
+    "MAX_INPUT_TOKENS": "batching.maxInputTokens",
+    "MAX_TOTAL_TOKENS": "batching.maxTotalTokens",
+    "MAX_BATCH_PREFILL_TOKENS": "batching.maxBatchPrefillTokens",
+    "MAX_BATCH_SIZE": "batching.maxBatchSize",
+}
+"""Environment variables that a stack may not set, each with the setting or the reason that stands for it."""
+
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_free)]
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise Wrong("is true or false", "a number")
+    return value
+
+
+# Not strict: `pulumi config set --path` writes 2.5 as text. But `true` is not 1.
+_Number = Annotated[float, Field(strict=False, allow_inf_nan=False), BeforeValidator(_no_truth)]
+Share = Annotated[_Number, Field(gt=0, lt=100)]
+Seconds = Annotated[_Number, Field(gt=0)]
+# KEDA counts in thousandths.
+Rate = Annotated[_Number, Field(ge=0.001)]
 
 
 class Declared(BaseModel):
@@ -78,8 +131,8 @@ class Gpu(Declared):
 class Objective(Declared):
     """What callers are promised: the share of requests answered without an error of ours, and the 95th percentile."""
 
-    availability: Annotated[float, Field(gt=0, lt=100, strict=False)]
-    p95_seconds: Annotated[float, Field(gt=0, strict=False)]
+    availability: Share
+    p95_seconds: Seconds
 
 
 class Scaling(Declared):
@@ -89,26 +142,31 @@ class Scaling(Declared):
     min: Annotated[int, Field(ge=0)] = 0
     max: Annotated[int, Field(ge=1)]
     idle_minutes: Annotated[int, Field(ge=1)] = 15
-    requests_per_second_per_replica: Annotated[float | None, Field(gt=0, strict=False)] = None
-    normal_requests_per_second: Annotated[float | None, Field(ge=0, strict=False)] = None
+    requests_per_second_per_replica: Rate | None = None
+    normal_requests_per_second: Rate | None = None
     queue_per_replica: Annotated[int | None, Field(ge=1)] = None
 
     @model_validator(mode="after")
     def _one_signal(self) -> Self:
         by_rate = self.requests_per_second_per_replica is not None
         if by_rate == (self.queue_per_replica is not None):
-            raise ValueError("needs exactly one of requestsPerSecondPerReplica and queuePerReplica")
+            raise Wrong(
+                "needs exactly one of requestsPerSecondPerReplica and queuePerReplica", "keep the signal to scale on"
+            )
         if by_rate != (self.normal_requests_per_second is not None):
-            raise ValueError(
-                "requestsPerSecondPerReplica and normalRequestsPerSecond go together: neither says much alone"
+            raise Wrong(
+                "requestsPerSecondPerReplica and normalRequestsPerSecond go together: neither says much alone",
+                "write both, or neither",
             )
         if self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
+            raise Wrong(f"min {self.min} is above max {self.max}", f"min at most {self.max}")
         return self
 
 
 class Batching(Declared):
     """TGI's limits. Left out, TGI measures the card at start and chooses: that is the advice of its own documentation.
+
+    What TGI 3 ignores is no setting: waiting_served_ratio, max_waiting_tokens, max_batch_total_tokens.
 
     https://github.com/huggingface/text-generation-inference/blob/main/docs/source/reference/launcher.md
     """
@@ -117,10 +175,16 @@ class Batching(Declared):
     max_input_tokens: Annotated[int | None, Field(ge=1)] = None
     max_total_tokens: Annotated[int | None, Field(ge=1)] = None
     max_batch_prefill_tokens: Annotated[int | None, Field(ge=1)] = None
-    max_batch_total_tokens: Annotated[int | None, Field(ge=1)] = None
     max_batch_size: Annotated[int | None, Field(ge=1)] = None
-    waiting_served_ratio: Annotated[float | None, Field(gt=0, strict=False)] = None
-    max_waiting_tokens: Annotated[int | None, Field(ge=1)] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """What TGI's launcher itself refuses, minutes later and on a GPU."""
+        whole, question = self.max_total_tokens, self.max_input_tokens
+        if whole is not None and question is not None and question >= whole:
+            reason = f"maxInputTokens {question} leaves nothing of maxTotalTokens {whole} to answer with"
+            raise Wrong(reason, f"maxInputTokens below {whole}")
+        return self
 
 
 class Metrics(Declared):
@@ -131,7 +195,7 @@ class Metrics(Declared):
     latency_seconds: MetricName
     in_flight: MetricName | None = None
     queue: MetricName | None = None
-    averages: dict[MetricName, MetricName] = Field(default_factory=dict)
+    averages: dict[MetricName, LabelName] = Field(default_factory=dict)
     """Gauges to show as an average, each with the label to split it by."""
 
 
@@ -155,10 +219,10 @@ class Rollout(Declared):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (total := sum(version.weight for version in self.versions)) != 100:
-            raise ValueError(f"the weights of the versions add up to {total}, not to 100")
+            raise Wrong(f"the weights of the versions add up to {total}, not to 100", "change the weights")
         names = [version.name for version in self.versions]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"version {', '.join(repeated)} is named more than once")
+            raise Wrong(f"version {', '.join(repeated)} is named more than once", "give each its own name")
         return self
 
 
@@ -218,12 +282,29 @@ class Model(Declared):
         missing = [key for key, value in wanted.items() if value is None]
         unused = [key for key, value in foreign.items() if value is not None]
         if self.scaling.queue_per_replica is not None and self.metrics is not None and self.metrics.queue is None:
-            raise ValueError("scaling.queuePerReplica needs metrics.queue: KEDA has nothing else to ask")
+            raise Wrong("scaling.queuePerReplica needs metrics.queue: KEDA has nothing else to ask", "name the gauge")
         if missing:
-            raise ValueError(f"engine {self.engine} needs {' and '.join(missing)}")
+            raise Wrong(f"engine {self.engine} needs {' and '.join(missing)}", "add it")
         if unused:
-            raise ValueError(f"engine {self.engine} does not read {' or '.join(unused)}")
+            raise Wrong(f"engine {self.engine} does not read {' or '.join(unused)}", "leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _tgi_starts(self) -> Self:
+        """What TGI's launcher refuses: facts of its source, launcher/src/main.rs at v3.3.7."""
+        if self.engine is EngineName.TGI and self.port in _TGI_PORTS:
+            raise Wrong(f"port {self.port} is one that TGI opens for itself", "another port, such as 8080")
+        if 15000 <= self.port <= 15099:
+            raise Wrong(f"port {self.port} is one of the sidecar's", "another port, such as 8080")
+        if self.quantize is not None and self.dtype is not None:
+            raise Wrong("quantize and dtype exclude each other in TGI", "keep one of them")
+        if self.quantize == "exl2" and self.gpu.tensor_parallel > 1:
+            raise Wrong("exl2 cannot be sharded", "another quantize, or tensorParallel 1")
+        return self
+
+
+_TGI_PORTS = (9000, 29500)
+"""Its own Prometheus listener's, and the one by which its shards find each other."""
 
 
 class Stack(Declared):

@@ -14,6 +14,12 @@ PRE_STOP_SECONDS = 5
 It comes out of a spot node's notice, where an ordinary pod has 15 seconds at the least, so it stays short.
 """
 
+SPOT_CRITICAL_SECONDS = 15
+"""The part of a spot node's shutdown that system pods may use, after all others. Google's own split."""
+
+LOCAL_SSD_GIB = 375
+"""The size of every local SSD of an A2 machine."""
+
 SHUTDOWN_SECONDS = 30
 """Time after the last generation for the engine's shards to exit."""
 
@@ -97,16 +103,45 @@ def replicas_of(model: Model, version: DeclaredVersion) -> Replicas:
     return Replicas(minimum=share(model.scaling.min, version.weight), maximum=share(model.scaling.max, version.weight))
 
 
-def resources_on(machine: GpuMachine, boot_disk_gib: int) -> Resources:
-    """One replica has its machine for itself, less a quarter.
+def boot_disk_gib(machine: GpuMachine) -> int:
+    """The boot disk of a node: the system and images, and where there is no local SSD the weights as well.
 
-    The quarter is for what GKE reserves, the driver's installer, the sidecar and the node's own pods. The disk is the
-    machine's local SSD where it has one, else the boot disk: it holds the weights.
+    Weights are about as large as the GPU memory that they go into at the most; a quarter more is for the download.
+    """
+    if machine.local_ssd_gib:
+        return 100
+    wanted = machine.gpus * machine.gpu_memory_gib * 5 / 4
+    return next(size for size in range(100, 10_000, 50) if _disk_left_to_pods_gib(size * 0.98 - 5, size) >= wanted)
+
+
+def disk_for_pods_gib(machine: GpuMachine) -> int:
+    """What GKE leaves to the pods of a node, less a twentieth for those that are not ours.
+
+    Of the local SSDs where there are any, else of the boot disk. Seven GiB of a local SSD, and 2 % and 5 GiB of a boot
+    disk, go to file system and partitions.
+    https://docs.cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes#local_ephemeral_storage_reservation
+    """
+    if not machine.local_ssd_gib:
+        size = boot_disk_gib(machine)
+        return int(_disk_left_to_pods_gib(size * 0.98 - 5, size))
+    disks = machine.local_ssd_gib // LOCAL_SSD_GIB
+    reserved = {1: 50, 2: 75}.get(disks, 100)
+    return int(((machine.local_ssd_gib - 7 * disks) * 0.9 - reserved) * 0.95)
+
+
+def _disk_left_to_pods_gib(capacity: float, size: int) -> float:
+    return (capacity * 0.9 - min(size / 2, 6 + 0.35 * size, 100)) * 0.95
+
+
+def resources_on(machine: GpuMachine) -> Resources:
+    """One replica has its machine for itself, less a quarter of its cores and memory.
+
+    The quarter is for what GKE reserves, the driver's installer, the sidecar and the node's own pods.
     """
     return Resources(
         cpus=machine.vcpus * 3 // 4,
         memory_gib=machine.memory_gib * 3 // 4,
-        disk_gib=(machine.local_ssd_gib or boot_disk_gib) * 3 // 4,
+        disk_gib=disk_for_pods_gib(machine),
         gpus=machine.gpus,
     )
 

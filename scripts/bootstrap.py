@@ -15,6 +15,7 @@ SERVICES = (
     "cloudresourcemanager",
     "compute",
     "container",
+    "containerfilesystem",
     "dns",
     "iam",
     "logging",

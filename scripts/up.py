@@ -21,14 +21,13 @@ CREDENTIALS_MISSING = (
     "there are no application default credentials; pulumi calls Google Cloud with them:\n"
     "  gcloud auth application-default login   (in CI: GOOGLE_APPLICATION_CREDENTIALS=FILE)"
 )
-# Read by the Google provider itself: https://www.pulumi.com/registry/packages/gcp/installation-configuration/
-CREDENTIAL_VARIABLES = ("GOOGLE_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")
 
 
 def check_tools() -> None:
     """Stop with everything that is missing on this machine at once."""
     missing = [] if shutil.which("gke-gcloud-auth-plugin") else [PLUGIN_MISSING]
-    if not any(os.environ.get(variable) for variable in CREDENTIAL_VARIABLES):
+    # The one variable that both the provider and the plugin read.
+    if not os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         token = ["gcloud", "auth", "application-default", "print-access-token", "--quiet"]
         if shutil.which("gcloud") is None or answer_of(token).returncode != 0:
             missing.append(CREDENTIALS_MISSING)
