@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import promql_parser
 import pytest
@@ -42,7 +43,7 @@ def test_version_without_traffic_is_not_woken() -> None:
 
 
 @pytest.mark.parametrize("target", [{}, {"requests_per_second_per_replica": 2.0, "queue_per_replica": 4.0}])
-def test_exactly_one_target_is_taken(target: dict[str, float]) -> None:
+def test_exactly_one_target_is_taken(target: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="llama-stable: give either"):
         triggers(model="llama", version="stable", share=1, engine=TGI, minimum=0, **target)
 
@@ -72,7 +73,7 @@ def test_spec_is_what_keda_takes() -> None:
 
 
 @pytest.mark.parametrize("target", [{"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0}])
-def test_load_is_a_total_because_keda_divides_it_by_the_replicas(target: dict[str, float]) -> None:
+def test_load_is_a_total_because_keda_divides_it_by_the_replicas(target: dict[str, Any]) -> None:
     """An average under AverageValue is divided twice: such a trigger never reaches its threshold."""
     (load,) = triggers(model="llama", version="stable", share=1, engine=TGI, minimum=1, **target)
     expression = promql_parser.parse(load.query)

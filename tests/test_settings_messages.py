@@ -1,3 +1,5 @@
+"""What is said when a stack is refused, and how it reaches a person."""
+
 import json
 import os
 import runpy
