@@ -7,6 +7,9 @@
 PYTHON ?=
 STACK ?=
 ARGS ?=
+# Folders for `make test-real`: Helm charts, and files of custom resource definitions.
+CHARTS ?=
+CRDS ?=
 
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 STACKS := $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml))

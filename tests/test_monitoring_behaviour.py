@@ -263,9 +263,9 @@ def test_no_load_trigger_is_active_while_activity_is_not(check: Check, share: fl
         at_gateway(code="200", flags="-"): "_x10 1x5 4x5 4x20 stale _x10 2x30",
         in_pod("tgi_queue_size"): "0x30 2x5 0x60",
     }
+    targets: tuple[dict[str, Any], ...] = ({"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0})
     load = [
-        triggers(model="llama", version="stable", share=share, engine=TGI, minimum=0, **target)
-        for target in ({"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0})
+        triggers(model="llama", version="stable", share=share, engine=TGI, minimum=0, **target) for target in targets
     ]
     check(
         series,

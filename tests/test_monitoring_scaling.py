@@ -16,7 +16,7 @@ COUNTERS_ONLY = EngineMetrics(requests="arr_coc_requests_total")
 
 
 def of_version(
-    version: str = "stable", share: float = 0.9, minimum: int = 0, **target: float
+    version: str = "stable", share: float = 0.9, minimum: int = 0, **target: Any
 ) -> tuple[PrometheusTrigger, ...]:
     return triggers(
         model="llama", version=version, share=share, engine=TGI, minimum=minimum, **(target or {"queue_per_replica": 4})

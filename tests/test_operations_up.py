@@ -104,7 +104,14 @@ def test_everything_that_this_machine_lacks_is_named_at_once(shell: Shell, fakes
 
 def test_credentials_of_the_environment_need_no_gcloud(shell: Shell, fakes: Fakes) -> None:
     (fakes.path / "gcloud").unlink()
-    assert shell.run(main, "prod", GOOGLE_CREDENTIALS=SENTINEL).code == 0
+    assert shell.run(main, "prod", GOOGLE_APPLICATION_CREDENTIALS=SENTINEL).code == 0
+
+
+def test_credentials_that_only_the_provider_reads_are_not_enough(shell: Shell, fakes: Fakes) -> None:
+    (fakes.path / "gcloud").unlink()
+    finished = shell.run(main, "prod", GOOGLE_CREDENTIALS=SENTINEL)
+    assert finished.code == 2
+    assert "GOOGLE_APPLICATION_CREDENTIALS=FILE" in finished.err
 
 
 @pytest.mark.parametrize("login", [LOGGED_OUT, Answer(to="whoami", stdout='{"url": "file:///home/ada"}')])
