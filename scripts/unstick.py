@@ -124,12 +124,13 @@ def repair_releases(stuck: Iterable[Release], environment: Mapping[str, str]) ->
 def pending_creates(deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the resources whose creation was cut off: the engine does not know whether they were made.
 
-    Without providers: they exist nowhere but in the state.
+    Without components and providers: they exist nowhere but in the state.
     """
     return [
         operation["resource"]
         for operation in deployment.get("pending_operations") or []
-        if operation["type"] == "creating" and not operation["resource"]["type"].startswith("pulumi:providers:")
+        if operation["type"] == "creating" and operation["resource"].get("custom")
+        if not operation["resource"]["type"].startswith("pulumi:providers:")
     ]
 
 
