@@ -20,14 +20,14 @@ PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 # An Output in an f-string is an error, not a sentence that ends up in a resource.
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
-NEEDS_STACK := $(filter up destroy bootstrap smoke,$(MAKECMDGOALS))
+NEEDS_STACK := $(filter up unstick destroy bootstrap smoke,$(MAKECMDGOALS))
 ifneq ($(NEEDS_STACK),)
 ifeq ($(STACK),)
 $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEEDS_STACK)) STACK=... (there are: $(STACKS)))
 endif
 endif
 
-.PHONY: help setup preview test test-real check bench bootstrap up smoke destroy pin clean
+.PHONY: help setup preview test test-real check bench bootstrap up unstick smoke destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ up: $(VENV)/runtime.stamp ## Check, then `pulumi up`: STACK=prod [ARGS=--yes]
 
 smoke: $(VENV)/runtime.stamp ## Ask each live model for one answer: STACK=prod [ARGS="--model NAME --timeout MINUTES"]
 	@$(RUN) scripts.smoke $(STACK) $(ARGS)
+
+unstick: $(VENV)/runtime.stamp ## After a killed `make up`: end what is pending, free the stack: STACK=prod [ARGS=--yes]
+	@$(RUN) scripts.unstick $(STACK) $(ARGS)
 
 destroy: $(VENV)/runtime.stamp ## Take an unprotected stack down: STACK=dev [ARGS=--yes]
 	@$(RUN) scripts.up --destroy $(STACK) $(ARGS)

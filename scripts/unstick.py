@@ -46,6 +46,8 @@ _GOOGLE_IDS = {
     "gcp:compute/subnetwork:Subnetwork": "projects/{project}/regions/{region}/subnetworks/{name}",
     "gcp:container/cluster:Cluster": "projects/{project}/locations/{location}/clusters/{name}",
     "gcp:container/nodePool:NodePool": "{project}/{location}/{cluster}/{name}",
+    "gcp:dns/managedZone:ManagedZone": "projects/{project}/managedZones/{name}",
+    "gcp:dns/recordSet:RecordSet": "projects/{project}/managedZones/{managedZone}/rrsets/{name}/{type}",
     "gcp:projects/iAMMember:IAMMember": "{project} {role} {member}",
     "gcp:secretmanager/secretIamMember:SecretIamMember": "projects/{project}/secrets/{secretId} {role} {member}",
     "gcp:serviceaccount/account:Account": (
@@ -155,8 +157,8 @@ def adopt(deployment: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, An
     """Return the deployment with each pending create under its id by URN, as if it had come true.
 
     The `pulumi refresh` that has to follow asks the provider, and drops those that do not exist. (Its own option
-    `--import-pending-creates` forgets them: seen with 3.260.) A create that was to replace a resource of the same id is
-    dropped at once: the state knows that resource already.
+    `--import-pending-creates` forgets them: seen with 3.260.) A create that was to replace the very resource that the
+    state knows, with the same id in the same place, is dropped at once.
     """
     resources = [dict(resource) for resource in deployment.get("resources") or []]
     for created in pending_creates(deployment):
@@ -164,7 +166,7 @@ def adopt(deployment: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, An
         if urn not in ids:
             continue
         old = next((found for found in resources if found["urn"] == urn and not found.get("delete")), None)
-        if old is not None and old.get("id") == ids[urn]:
+        if old is not None and (old.get("id"), old.get("provider")) == (ids[urn], created.get("provider")):
             continue
         if old is not None:
             old["delete"] = True
@@ -241,6 +243,7 @@ def main(argv: Sequence[str]) -> int:
         if stuck and shutil.which("helm") is None:
             raise OperationError(HELM_MISSING)
         say(f"The state of {stack.stack}: its lock goes, and what was being made is looked up and adopted or dropped.")
+        say("A killed pulumi may leave providers that still work: end what `ps -A | grep pulumi-resource-` shows.")
         confirm(f"Is nobody running `pulumi up` on {stack.stack} any more, and shall this be done?", yes=arguments.yes)
         # Helm first: a release that it takes away must not be found by the refresh.
         well = repair_releases(stuck, in_cluster)

@@ -32,6 +32,12 @@ def need(program: str) -> Path:
     return Path(found)
 
 
+def definition_files() -> list[Path]:
+    """The files of custom resource definitions below CRDS, which names folders and files separated as PATH does."""
+    places = [Path(place) for place in os.environ.get("CRDS", "").split(os.pathsep) if place]
+    return sorted(file for place in places for file in ([place] if place.is_file() else place.rglob("*.y*ml")))
+
+
 def folder_named(variable: str, what: str) -> Path:
     """Take a folder from an environment variable, or skip and say what belongs into it."""
     named = os.environ.get(variable)

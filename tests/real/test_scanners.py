@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from preview import manifests
-from tests.real.programs import folder_named, need
+from tests.real.kubernetes_yaml import load_all
+from tests.real.programs import definition_files, need
 from tests.recording import ROOT, recorded
 
 TIER = "scanners"
@@ -151,11 +152,14 @@ def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def schemas(tmp_path: Path) -> tuple[Path, set[str]]:
-    """JSON schemas of every CRD in CRDS=DIR, as kubeconform reads them, and the kinds that they are of."""
+    """JSON schemas of every definition in CRDS, as kubeconform reads them, and the kinds that they are of."""
+    files = definition_files()
+    if not files:
+        pytest.skip("CRDS=DIR is not set: files of custom resource definitions, see docs/real-things.md")
     kinds = set()
-    for file in sorted(folder_named("CRDS", "CRD files, see docs/real-things.md").rglob("*.y*ml")):
-        for document in yaml.safe_load_all(file.read_text(encoding="utf-8")):
-            if not document or document.get("kind") != "CustomResourceDefinition":
+    for file in files:
+        for document in load_all(file.read_text(encoding="utf-8")):
+            if document.get("kind") != "CustomResourceDefinition":
                 continue
             names, group = document["spec"]["names"], document["spec"]["group"]
             for version in document["spec"]["versions"]:

@@ -1,0 +1,280 @@
+"""Tier 1: what the offline preview says is what the engine does."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.engine import Engine, forgotten, imagined
+from tests.real.parity import EXEMPTIONS, Difference, comparable, differences_of, options_of, outputs_of, unexplained
+from tests.real.programs import need
+from tests.real.stand_in import UNKNOWN, Cloud, Kind, Server
+
+TIER = "engine"
+
+TOKEN = "hf_a-token-that-nobody-may-see"  # noqa: S105 - made up
+MODEL = "arr-coc-0-1"
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "misspelt key": {"llmserve:capasity": "spot"},
+    "several wrong values": {"llmserve:capacity": "never", "llmserve:systemMinNodes": 0, "llmserve:zones": ["mars"]},
+    "impossible plan": {"llmserve:zones": ["us-central1-d"]},
+}
+"""Settings of dev that the program refuses."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Previewed:
+    """One stack as the engine and as the offline preview show it."""
+
+    engine: dict[str, Any]
+    ours: dict[str, Any]
+    requests: list[dict[str, Any]]
+    outputs: dict[str, Any]
+
+    def differences(self) -> list[Difference]:
+        return differences_of(self.engine, self.ours)
+
+
+@dataclass(kw_only=True)
+class Previews:
+    """Previews each stack once."""
+
+    engine: Engine
+    _seen: dict[str, Previewed] = field(default_factory=dict)
+
+    def of(self, stack: str) -> Previewed:
+        if stack not in self._seen:
+            self.engine.make(stack)
+            if stack == "token":
+                self.engine.settings(stack, {"llmserve:huggingFaceTokenFrom": "config"})
+                self.engine.run("config", "set", "--secret", "huggingFaceToken", TOKEN, "--stack", stack)
+            document, requests = self.engine.preview(stack)
+            self._seen[stack] = Previewed(
+                engine=document,
+                ours=self.engine.offline(stack),
+                requests=requests,
+                outputs=self.engine.offline_outputs(stack),
+            )
+        return self._seen[stack]
+
+
+@pytest.fixture(scope="module")
+def previews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previews]:
+    with Server(Cloud()) as server:
+        engine = Engine(tmp_path_factory.mktemp("previews"), server.attach)
+        shutil.copy(engine.project / "Pulumi.dev.yaml", engine.project / "Pulumi.token.yaml")
+        yield Previews(engine=engine)
+
+
+STACKS = ("dev", "prod", "token")
+"""Every stack of the project, and dev with a token of its own, for a secret that passes through the program."""
+
+
+def test_every_stack_of_the_project_is_compared(previews: Previews) -> None:
+    assert set(previews.engine.stacks()) <= set(STACKS)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_previews_are_equal(previews: Previews, stack: str) -> None:
+    previewed = previews.of(stack)
+    assert len(previewed.engine["steps"]) > 50
+    assert unexplained(previewed.differences()) == []
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_options_are_those_that_the_program_sends(previews: Previews, stack: str) -> None:
+    previewed = previews.of(stack)
+    ours = {step["urn"]: step["newState"].get("options", {}) for step in previewed.ours["steps"]}
+    assert comparable(options_of(previewed.requests)) == comparable(ours)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_outputs_are_those_that_components_register(previews: Previews, stack: str) -> None:
+    previewed = previews.of(stack)
+    assert len(previewed.outputs) > 10
+    assert outputs_of(previewed.requests) == comparable(previewed.outputs)
+
+
+def test_no_exemption_is_out_of_date(previews: Previews) -> None:
+    seen = [difference.where for stack in STACKS for difference in previews.of(stack).differences()]
+    unused = [e.where for e in EXEMPTIONS if not any(re.fullmatch(e.where, where) for where in seen)]
+    assert unused == []
+
+
+def test_a_secret_is_shown_by_neither(previews: Previews) -> None:
+    previewed = previews.of("token")
+    assert TOKEN not in str(previewed.engine)
+    assert TOKEN not in str(previewed.ours)
+    assert "[secret]" in str(previewed.ours["steps"])
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_a_refusal_reads_the_same(previews: Previews, mistake: str) -> None:
+    engine = previews.engine
+    previews.of("dev")
+    before = (engine.project / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    try:
+        engine.settings("dev", REFUSED[mistake])
+        refused = engine.run("preview", "--stack", "dev", code=1)
+        ours = engine.offline_refusal("dev").strip()
+    finally:
+        (engine.project / "Pulumi.dev.yaml").write_text(before, encoding="utf-8")
+    indented = ours.replace("\n", "\n    ")
+    assert f"    error: {indented}\n" in refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+def test_the_real_kubernetes_provider_previews_the_same(tmp_path: Path) -> None:
+    provider = need("pulumi-resource-kubernetes")
+    with Server(Cloud(), packages=("gcp", "random")) as server:
+        engine = Engine(tmp_path, server.attach, provider)
+        engine.make("prod")
+        document, _ = engine.preview("prod")
+        document["diagnostics"] = [d for d in document["diagnostics"] if provider.name not in d["message"]]
+        assert unexplained(differences_of(document, engine.offline("prod"))) == []
+
+
+def predicted(before: dict[str, Any], after: dict[str, Any]) -> set[tuple[str, str]]:
+    """What the engine will ask of providers between two offline previews, as (operation, URN)."""
+    old, new = ({step["urn"]: step["newState"] for step in document["steps"]} for document in (before, after))
+    replaced = {urn for urn in old.keys() & new.keys() if _cluster(old[urn]) != _cluster(new[urn])}
+    found: set[tuple[str, str]] = set()
+    for urn in old.keys() | new.keys():
+        state = new.get(urn) or old[urn]
+        if not state["custom"] or state["type"].startswith("pulumi:providers:"):
+            continue
+        moved = state["provider"].rpartition("::")[0] in replaced
+        if urn not in old or moved:
+            found.add(("create", urn))
+        if urn not in new or moved:
+            found.add(("delete", urn))
+        if urn in old and urn in new and not moved and old[urn]["inputs"] != new[urn]["inputs"]:
+            found.add(("update", urn))
+    return found
+
+
+def _cluster(state: dict[str, Any]) -> Any:
+    return state.get("inputs", {}).get("clusterIdentifier")
+
+
+def agrees(expected: Any, actual: Any) -> bool:
+    """Whether what the preview knew of a value came true."""
+    if expected in (UNKNOWN, "[secret]"):
+        return True
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return expected.keys() == actual.keys() and all(agrees(expected[key], actual[key]) for key in expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(agrees(*pair) for pair in zip(expected, actual, strict=True))
+    return bool(comparable(expected) == comparable(actual))
+
+
+@dataclass(kw_only=True)
+class Deployed:
+    """A stack that was brought up, and the offline preview that it was brought up from."""
+
+    engine: Engine
+    cloud: Cloud
+    stack: str
+    preview: dict[str, Any]
+
+    def change(self, settings: dict[str, Any]) -> set[tuple[str, str]]:
+        """Change settings and bring the stack up; what that did has to be what the previews say."""
+        before, start = self.preview, len(self.cloud.ledger)
+        self.engine.settings(self.stack, settings)
+        self.preview = self.engine.offline(self.stack)
+        self.engine.up(self.stack)
+        done = self.cloud.operations(start)
+        assert done == predicted(before, self.preview)
+        self.is_whole()
+        return done
+
+    def urns(self) -> set[str]:
+        """Everything that exists."""
+        return {found.urn for found in self.cloud.existing.values()}
+
+    def is_whole(self) -> None:
+        """Everything is there once, and the engine knows of it."""
+        state = self.engine.state(self.stack)
+        wanted = {urn for operation, urn in predicted({"steps": []}, self.preview) if operation == "create"}
+        assert forgotten(self.cloud, state) == imagined(self.cloud, state) == set()
+        assert len(self.cloud.existing) == len(wanted)
+        assert self.urns() == wanted
+
+
+def deploy(folder: Path, stack: str) -> Iterator[Deployed]:
+    cloud = Cloud()
+    with Server(cloud) as server:
+        engine = Engine(folder, server.attach)
+        engine.make(stack)
+        deployed = Deployed(engine=engine, cloud=cloud, stack=stack, preview=engine.offline(stack))
+        engine.up(stack)
+        yield deployed
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    yield from deploy(tmp_path_factory.mktemp("dev"), "dev")
+
+
+@pytest.fixture(scope="module")
+def prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    yield from deploy(tmp_path_factory.mktemp("prod"), "prod")
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_up_makes_what_the_preview_shows(request: pytest.FixtureRequest, stack: str) -> None:
+    deployed: Deployed = request.getfixturevalue(stack)
+    deployed.is_whole()
+    assert deployed.cloud.operations() == predicted({"steps": []}, deployed.preview)
+    assert all(operation.made for operation in deployed.cloud.ledger)
+    wanted = {step["urn"]: step["newState"].get("inputs", {}) for step in deployed.preview["steps"]}
+    wrong = [done.urn for done in deployed.cloud.ledger if not agrees(wanted[done.urn], dict(done.inputs))]
+    assert wrong == []
+
+
+def test_up_again_changes_nothing(dev: Deployed) -> None:
+    assert dev.change({}) == set()
+
+
+def test_another_capacity_updates_exactly_the_compute_classes(prod: Deployed) -> None:
+    assert prod.engine.offline(prod.stack)["config"]["llmserve:capacity"] == "spot-with-fallback"
+    done = prod.change({"llmserve:capacity": "on-demand"})
+    classes = [urn for urn in prod.urns() if "v1:ComputeClass::" in urn]
+    assert classes
+    assert done == {("update", urn) for urn in classes}
+
+
+def test_a_removed_model_goes_with_all_that_was_its_own(prod: Deployed) -> None:
+    kept = [m for m in prod.engine.setting("prod", "llmserve:models") if m["name"] != MODEL]
+    done = prod.change({"llmserve:models": kept})
+    own = {urn for kind, urn in done if kind == "delete"}
+    assert {urn for urn in own if f"::{MODEL}" in urn or f"-{MODEL}" in urn} != set()
+    assert not [found.urn for found in prod.cloud.existing.values() if MODEL in str(found.inputs)]
+
+
+def test_another_cluster_generation_makes_everything_in_the_cluster_anew(dev: Deployed) -> None:
+    inside = {urn for urn in dev.urns() if "kubernetes:" in urn.split("::")[2]}
+    done = dev.change({"llmserve:clusterGeneration": 2})
+    assert done == {(kind, urn) for urn in inside for kind in ("create", "delete")}
+
+
+def test_a_protected_stack_is_not_destroyed(prod: Deployed) -> None:
+    start = len(prod.cloud.ledger)
+    refused = prod.engine.run("destroy", "--yes", "--stack", "prod", code=1)
+    assert "protect" in refused.stdout + refused.stderr
+    assert len(prod.cloud.ledger) == start
+
+
+def test_destroy_leaves_nothing_and_takes_the_system_nodes_last(dev: Deployed) -> None:
+    start = len(dev.cloud.ledger)
+    dev.engine.run("destroy", "--yes", "--skip-preview", "--stack", "dev")
+    assert dev.cloud.existing == {}
+    deleted = dev.cloud.ledger[start:]
+    assert {operation.kind for operation in deleted} == {Kind.DELETE}
+    nodes = next(i for i, operation in enumerate(deleted) if operation.urn.endswith("::cluster-system"))
+    assert [operation.urn for operation in deleted[nodes:] if operation.type.startswith("kubernetes:")] == []
