@@ -27,7 +27,7 @@ $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEE
 endif
 endif
 
-.PHONY: help setup preview test test-real check bench bootstrap up unstick smoke destroy pin clean
+.PHONY: help setup preview test test-real check bench bootstrap up smoke unstick destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -10,6 +10,7 @@ HOW = {
     "pulumi": "https://www.pulumi.com/docs/install/, or build it from github.com/pulumi/pulumi",
     "pulumi-language-python": "it comes with pulumi",
     "pulumi-resource-kubernetes": "pulumi plugin install resource kubernetes, or build pulumi/pulumi-kubernetes",
+    "kubectl": "gcloud components install kubectl, or https://kubernetes.io/docs/tasks/tools/",
     "helm": "https://helm.sh/docs/intro/install/, or go install helm.sh/helm/v3/cmd/helm@v3.22.0",
     "kubeconform": "go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
     "kwok": "https://kwok.sigs.k8s.io, or build its Go module sigs.k8s.io/kwok",
