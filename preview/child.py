@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import heapq
 import json
 import linecache
 import logging
@@ -154,7 +155,7 @@ def _execute(run: Run) -> dict[str, Any]:
         "preview": run.preview,
         "config": dict(config.values),
         "secretKeys": sorted(config.secret_keys),
-        "resources": list(monitor.resources.values()),
+        "resources": in_order(monitor.resources),
         "outputs": monitor.outputs,
         "diagnostics": monitor.diagnostics,
         "invokes": monitor.invokes,
@@ -263,3 +264,29 @@ def _relative(file: str, root: Path) -> str:
 def summary(result: Mapping[str, Any]) -> str:
     """The result of a run as the text that travels through the pipe."""
     return json.dumps(result, separators=(",", ":"), ensure_ascii=False, allow_nan=True)
+
+
+def in_order(resources: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every resource after all that it needs, and by URN where that leaves a choice.
+
+    The order in which requests arrive is not the same in every run: the SDK waits for sets of tasks, which have none.
+    """
+    needs = {
+        urn: {found["parent"], found["provider"].rpartition("::")[0], *found["dependencies"]} & resources.keys()
+        for urn, found in resources.items()
+    }
+    needed_by: dict[str, list[str]] = {urn: [] for urn in resources}
+    for urn, needed in needs.items():
+        for other in needed:
+            needed_by[other].append(urn)
+    ready = [urn for urn, needed in needs.items() if not needed]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        urn = heapq.heappop(ready)
+        ordered.append(resources[urn])
+        for other in needed_by[urn]:
+            needs[other].discard(urn)
+            if not needs[other]:
+                heapq.heappush(ready, other)
+    return ordered
