@@ -4,9 +4,9 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
+from planning.plan import HUGGING_FACE as NAME
 from planning.schema import Stack, TokenSource
 
-NAME = "hugging-face-token"
 KEY = "HF_TOKEN"
 """The Secret's key and the engine's variable: TGI's launcher reads no other name."""
 

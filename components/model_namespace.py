@@ -6,6 +6,9 @@ import pulumi_kubernetes as k8s
 from components.helm import namespace
 
 NAMESPACE = "models"
+MERGED_METRICS_PORT = 15020
+"""Where Istio's agent serves the workload's metrics and Envoy's together, in plain text, under mutual TLS too."""
+
 SERVER_LABELS = {"app.kubernetes.io/component": "model-server"}
 """On every pod that serves a model: what the PodMonitor and the policies select by."""
 
@@ -49,7 +52,7 @@ class ModelNamespace(pulumi.ComponentResource):
                     k8s.networking.v1.NetworkPolicyIngressRuleArgs(from_=[_pods_of(gateway_namespace)]),
                     k8s.networking.v1.NetworkPolicyIngressRuleArgs(
                         from_=[_pods_of(monitoring_namespace)],
-                        ports=[k8s.networking.v1.NetworkPolicyPortArgs(port=15020, protocol="TCP")],
+                        ports=[k8s.networking.v1.NetworkPolicyPortArgs(port=MERGED_METRICS_PORT, protocol="TCP")],
                     ),
                 ],
             ),

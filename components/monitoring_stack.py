@@ -17,9 +17,6 @@ ADMINISTRATOR = "grafana-administrator"
 PROMETHEUS_URL = f"http://prometheus-operated.{NAMESPACE}:9090"
 """The Service that the operator itself makes: no chart's naming rule changes it."""
 
-_MERGED_METRICS_PORT = 15020
-"""Where Istio's agent serves the workload's metrics and Envoy's together, in plain text, under mutual TLS too."""
-
 
 class MonitoringStack(pulumi.ComponentResource):
     """kube-prometheus-stack, the definitions of its custom resources, and a PodMonitor for models and for gateways.
@@ -101,7 +98,7 @@ def _pod_monitor(watched: str, labels: dict[str, str]) -> dict[str, object]:
                     {
                         "sourceLabels": ["__meta_kubernetes_pod_ip"],
                         "targetLabel": "__address__",
-                        "replacement": f"$1:{_MERGED_METRICS_PORT}",
+                        "replacement": f"$1:{model_namespace.MERGED_METRICS_PORT}",
                     }
                 ],
                 # A thousand series of each TGI pod that nothing reads.

@@ -23,7 +23,9 @@ from planning.serving import (
 EXAMPLE_PROJECT = "example-project"
 ADDRESSES_OF_A_NODE = 256
 """What GKE sets aside for the pods of a node that may run 110 of them."""
-RESERVED_NAMES = ("default", "hugging-face-token")
+HUGGING_FACE = "hugging-face-token"
+"""Of the Secret with the token in the models' namespace, and of the account that fills it."""
+RESERVED_NAMES = ("default", HUGGING_FACE)
 """Accounts in the models' namespace that are there already: Kubernetes' own, and the one that reads the token."""
 
 

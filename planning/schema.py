@@ -291,7 +291,7 @@ class Model(Declared):
 
     @model_validator(mode="after")
     def _tgi_starts(self) -> Self:
-        """What TGI's launcher refuses: facts of its source, launcher/src/main.rs at v3.3.7."""
+        """What would not start: the sidecar has the port, or TGI says no (launcher/src/main.rs at v3.3.7)."""
         if self.engine is EngineName.TGI and self.port in _TGI_PORTS:
             raise Wrong(f"port {self.port} is one that TGI opens for itself", "another port, such as 8080")
         if 15000 <= self.port <= 15099:
