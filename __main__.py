@@ -12,17 +12,25 @@ import versions
 from components.models import Models
 from components.monitoring_stack import GRAFANA_SERVICE, NAMESPACE
 from components.platform import Platform
+from planning.explanation import explanation
+from planning.given import Given
 from planning.plan import plan
 from planning.refusal import Refusal
 
+declared = settings.load()
+stack = declared.stack
 try:
-    declared = settings.load()
-    stack = declared.stack
-    decided = plan(stack, file=declared.file, tgi_image=versions.TGI_IMAGE)
+    given = Given(stack=stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    decided = plan(given, file=declared.file, found=declared.problems)
 except Refusal as refusal:
     raise pulumi.RunError(str(refusal)) from refusal
 for warning in decided.warnings:
     pulumi.log.warn(warning)
+
+
+def explain() -> str:
+    """Tell the plan in words and numbers; `python -m preview STACK --explain` shows it."""
+    return explanation(decided)
 
 
 def kubernetes(kubeconfig: pulumi.Output[str], needs: Sequence[pulumi.Resource]) -> k8s.Provider:

@@ -4,14 +4,16 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
 import pulumi
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from planning.refusal import Problem, Refusal
-from planning.schema import Stack, TokenSource
+from catalog.architectures import Architecture, from_hugging_face
+from planning.refusal import Problem
+from planning.schema import WHAT_CAN_BE_READ, Stack, TokenSource
 
 NAMESPACE = "llmserve"
 TOKEN_KEY = f"{NAMESPACE}:huggingFaceToken"
@@ -24,7 +26,12 @@ class Settings:
 
     file: str
     stack: Stack
+    """With problems only as much of it as could be read: asking for the rest raises NotRead."""
+    architectures: Mapping[str, Architecture | None]
+    """From the `config.json` files that models name, by the path as written; None where it could not be read."""
     hugging_face_token: pulumi.Output[str] | None
+    problems: tuple[Problem, ...]
+    """What could not be read, for the plan to refuse together with what it finds itself."""
 
 
 def _key_of(field: str) -> str:
@@ -36,13 +43,12 @@ KEYS = {_key_of(field): field for field in Stack.model_fields}
 
 
 def load() -> Settings:
-    """Read this stack's settings.
+    """Read this stack's settings, with all that is wrong with them.
 
-    Raises Refusal with all problems: keys that nobody reads, missing keys, wrong types, values out of range.
+    Problems are keys that nobody reads, missing keys, wrong types, values out of range, files that are no config.json.
     """
     config: Mapping[str, str] = pulumi.runtime.get_config_env()
     secret_keys = set(pulumi.runtime.get_config_secret_keys_env())
-    file = f"Pulumi.{pulumi.get_stack()}.yaml"
     problems = _unread_keys(config)
     values: dict[str, Any] = {}
     for key, field in KEYS.items():
@@ -60,18 +66,43 @@ def load() -> Settings:
                     )
                 )
     broken = {problem.key for problem in problems}
-    stack: Stack | None = None
     try:
         stack = Stack.model_validate(values)
     except ValidationError as error:
         found = [_explain(detail, secret_keys) for detail in error.errors(include_url=False)]
         problems += [problem for problem in found if problem.key not in broken]
+        stack = Stack.model_validate(values, context=WHAT_CAN_BE_READ)
     problems += _token_problems(config, secret_keys)
-    if problems or stack is None:
-        raise Refusal(file, problems)
-    from_config = stack.hugging_face_token_from is TokenSource.CONFIG
-    token = pulumi.Config(NAMESPACE).require_secret("huggingFaceToken") if from_config else None
-    return Settings(file=file, stack=stack, hugging_face_token=token)
+    architectures, unread = _architectures(values.get("models"))
+    from_config = config.get(f"{NAMESPACE}:huggingFaceTokenFrom") == TokenSource.CONFIG and TOKEN_KEY in config
+    return Settings(
+        file=f"Pulumi.{pulumi.get_stack()}.yaml",
+        stack=stack,
+        architectures=architectures,
+        hugging_face_token=pulumi.Config(NAMESPACE).require_secret("huggingFaceToken") if from_config else None,
+        problems=(*problems, *unread),
+    )
+
+
+def _architectures(models: object) -> tuple[dict[str, Architecture | None], list[Problem]]:
+    """Read the files that models name as their architecture: each a Hugging Face `config.json`."""
+    found: dict[str, Architecture | None] = {}
+    problems = []
+    for index, model in enumerate(models if isinstance(models, list) else []):
+        path = model.get("architecture") if isinstance(model, dict) else None
+        if not isinstance(path, str) or not path.endswith(".json") or path in found:
+            continue
+        found[path] = None
+        try:
+            content = json.loads((Path(__file__).parent / path).read_text(encoding="utf-8"))
+            found[path] = from_hugging_face(content, name=path)
+        except (OSError, ValueError) as error:
+            reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            fix = "the path, from the project's folder, of the config.json in the model's repository"
+            problems.append(
+                Problem(key=f"{NAMESPACE}:models[{index}].architecture", reason=reason, fix=fix, value=path)
+            )
+    return found, problems
 
 
 def _unread_keys(config: Mapping[str, str]) -> list[Problem]:

@@ -6,6 +6,8 @@ command that looks its digest up.
 
 from dataclasses import dataclass
 
+from planning.schema import EngineName
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
@@ -32,6 +34,13 @@ KEDA = Chart(name="keda", version="2.20.2", repository="https://kedacore.github.
 
 # huggingface/text-generation-inference, tag v3.3.7 (2025-12-18), the last release: the project is in maintenance mode.
 TGI_IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.7"
+# vllm-project/vllm, tag v0.31.0 (commit db9527a4), for CUDA 13. Not the newest, but the newest whose digest many public
+# repositories agree on, in October 2026.
+VLLM_IMAGE = (
+    "docker.io/vllm/vllm-openai:v0.31.0@sha256:c1c9f6fd5c109ba7f0546a59f5b2f15fb87f64c77782e90a27b648b42a8e67c3"
+)
+ENGINE_IMAGES = {EngineName.TGI: TGI_IMAGE, EngineName.VLLM: VLLM_IMAGE}
+"""What an engine runs where a model names no image of its own."""
 # GoogleCloudPlatform/container-engine-accelerators, commit 992db812,
 # nvidia-driver-installer/cos/daemonset-preloaded.yaml
 NVIDIA_PARTITION_GPU_IMAGE = (
@@ -41,6 +50,7 @@ PAUSE_IMAGE = "gke.gcr.io/pause:3.8@sha256:880e63f94b145e46f1b1082bb71b85e21f16b
 
 IMAGES = {
     "TGI_IMAGE": TGI_IMAGE,
+    "VLLM_IMAGE": VLLM_IMAGE,
     "NVIDIA_PARTITION_GPU_IMAGE": NVIDIA_PARTITION_GPU_IMAGE,
     "PAUSE_IMAGE": PAUSE_IMAGE,
 }

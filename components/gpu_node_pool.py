@@ -5,9 +5,11 @@ import pulumi_gcp as gcp
 
 from components.cluster import CLOUD_PLATFORM, NOT_OURS, SECURE_NODE, WORKLOAD_IDENTITY, Cluster
 from components.network import Network
+from planning.drain import SPOT_CRITICAL_SECONDS
+from planning.nodes import LOCAL_SSD_GIB
 from planning.pools import Pool
 from planning.schema import Stack
-from planning.serving import LOCAL_SSD_GIB, SPOT_CRITICAL_SECONDS, boot_disk_gib
+from planning.serving import boot_disk_gib
 
 
 class GpuNodePool(pulumi.ComponentResource):

@@ -4,7 +4,7 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
-from planning.plan import HUGGING_FACE as NAME
+from planning.checks.platform import HUGGING_FACE as NAME
 from planning.schema import Stack, TokenSource
 
 KEY = "HF_TOKEN"

@@ -8,11 +8,12 @@ from components.handover import Handover
 from components.model_namespace import SERVER_LABELS
 from components.scaled_object import scaled_object
 from components.traffic import Traffic
+from planning.drain import PRE_STOP_SECONDS
 from planning.pools import COMPUTE_CLASS, GPU, SPOT
-from planning.serving import PRE_STOP_SECONDS, ModelPlan, Version
+from planning.serving import ModelPlan, Version
 
-SHARED_MEMORY = "1Gi"
-"""For NCCL between the shards of one replica; Kubernetes gives a container 64 MiB.
+SHARED_MEMORY = "2Gi"
+"""For NCCL between the shards of one replica, and for vLLM's queue to them; Kubernetes gives a container 64 MiB.
 
 https://github.com/huggingface/text-generation-inference#a-note-on-shared-memory-shm
 """
@@ -177,7 +178,7 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer) -> k8s.cor
         automount_service_account_token=False,
         # A Service called `prometheus` or `master` would set a variable that TGI's launcher reads as its own flag.
         enable_service_links=False,
-        termination_grace_period_seconds=model.termination_grace_seconds,
+        termination_grace_period_seconds=model.drain.grace_seconds,
         # One label for all ways of buying; which of them is the ComputeClass's business.
         node_selector={COMPUTE_CLASS: model.machine.machine_type},
         tolerations=[
@@ -201,6 +202,7 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer) -> k8s.cor
                 name="engine",
                 image=version.image.reference,
                 ports=[k8s.core.v1.ContainerPortArgs(name="http", container_port=engine.port)],
+                args=list(engine.arguments) or None,
                 env=list(engine.environment),
                 resources=k8s.core.v1.ResourceRequirementsArgs(requests=asked, limits=limits),
                 volume_mounts=[k8s.core.v1.VolumeMountArgs(name=key, mount_path=path) for key, path in mounts.items()],

@@ -3,11 +3,15 @@
 import re
 from dataclasses import dataclass, fields
 
-METRIC_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
-"""What a scraped metric may be called; colons are for recording rules.
+METRIC_NAME = r"(?!llm:)[a-zA-Z_:][a-zA-Z0-9_:]*"
+"""What a metric may be called. Colons are for recording rules, but vLLM uses them all the same; `llm:` is for ours.
 
 https://prometheus.io/docs/concepts/data_model/
 """
+WORDS = frozenset(
+    ("anchored", "atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on", "smoothed")
+)
+"""What PromQL reads as something else than a name, in whatever case, wherever it stands."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +43,13 @@ class EngineMetrics:
     def __post_init__(self) -> None:
         """Refuse what is no metric name, all of it at once."""
         names = {field.name: getattr(self, field.name) for field in fields(self)}
-        wrong = {key: name for key, name in names.items() if name is not None and not re.fullmatch(METRIC_NAME, name)}
+        wrong = {key: name for key, name in names.items() if name is not None and not _is_name(name)}
         if wrong:
             raise ValueError(f"not the name of a Prometheus metric ({METRIC_NAME}): {wrong}")
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(METRIC_NAME, text) is not None and text.lower() not in WORDS
 
 
 TGI = EngineMetrics(
@@ -59,4 +67,20 @@ TGI = EngineMetrics(
 """Text Generation Inference 3.3: counters without `_total`, and no series at all before the first request.
 
 https://github.com/huggingface/text-generation-inference/blob/v3.3.7/docs/source/reference/metrics.md
+"""
+
+VLLM = EngineMetrics(
+    # By the reason why they finished, `error` among them. A request whose caller hung up is not counted.
+    requests="vllm:request_success_total",
+    queue="vllm:num_requests_waiting",
+    in_flight="vllm:num_requests_running",
+    latency_bucket="vllm:e2e_request_latency_seconds_bucket",
+    queue_time_bucket="vllm:request_queue_time_seconds_bucket",
+    token_time_bucket="vllm:request_time_per_output_token_seconds_bucket",  # noqa: S106 (a token of text)
+    prompt_tokens="vllm:prompt_tokens_total",
+    generated_tokens="vllm:generation_tokens_total",
+)
+"""vLLM 0.31: every series is there before the first request. Failures have a label, and no name of their own.
+
+https://github.com/vllm-project/vllm/blob/v0.31.0/vllm/v1/metrics/loggers.py
 """

@@ -1,15 +1,19 @@
 """What monitoring has to know of a model: its engine's series, its versions' shares, its objective."""
 
-from monitoring.engine_metrics import TGI, EngineMetrics
+from monitoring.engine_metrics import TGI, VLLM, EngineMetrics
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
 from planning.schema import EngineName, Model
 from planning.serving import ModelPlan
 
+_KNOWN = {EngineName.TGI: TGI, EngineName.VLLM: VLLM}
+
 
 def engine_metrics(model: Model) -> EngineMetrics:
-    """Name the series of a model's engine."""
-    if model.engine is EngineName.TGI or model.metrics is None:
-        return TGI
+    """Name the series of a model's engine. Raises ValueError for a custom one that names none."""
+    if (known := _KNOWN.get(model.engine)) is not None:
+        return known
+    if model.metrics is None:
+        raise ValueError(f"{model.name}: the settings let a custom engine through without metrics")
     return EngineMetrics(
         requests=model.metrics.requests,
         latency_bucket=f"{model.metrics.latency_seconds}_bucket",

@@ -6,9 +6,21 @@ file are camelCase. Every object refuses a key that it does not know.
 
 import ipaddress
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from catalog.gpu_machines import GpuType
@@ -23,9 +35,10 @@ class Capacity(StrEnum):
 
 
 class EngineName(StrEnum):
-    """The inference server of a model: Text Generation Inference, or any image that serves HTTP."""
+    """The inference server of a model: Text Generation Inference, vLLM, or any image that serves HTTP."""
 
     TGI = "tgi"
+    VLLM = "vllm"
     CUSTOM = "custom"
 
 
@@ -115,10 +128,54 @@ Seconds = Annotated[_Number, Field(gt=0)]
 Rate = Annotated[_Number, Field(ge=0.001)]
 
 
+class NotRead(Exception):  # noqa: N818  (it is a state, not an error)
+    """A setting that could not be read was asked for: what depends on it cannot be judged."""
+
+
+WHAT_CAN_BE_READ = {"what can be read": True}
+"""Validation context that leaves out what is wrong instead of refusing the whole; asking for it raises NotRead.
+
+So that the rules between settings are judged beside a mistake somewhere else, and all problems are told at once.
+"""
+_LEFT_OUT = object()
+
+
 class Declared(BaseModel):
     """A part of a stack's settings: frozen, camelCase outside, no unknown key, no silent change of type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_gaps(cls, written: Any, info: ValidationInfo) -> Any:
+        if info.context is not WHAT_CAN_BE_READ or isinstance(written, cls):
+            return written
+        given = written if isinstance(written, dict) else {}
+        keys = {field.alias or name: field for name, field in cls.model_fields.items()}
+        return {key: given.get(key, _LEFT_OUT) for key, field in keys.items() if key in given or field.is_required()}
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_left_out(cls, written: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        if info.context is not WHAT_CAN_BE_READ:
+            return read(written)
+        try:
+            return read(written)
+        except ValidationError:
+            return _LEFT_OUT
+
+    @model_validator(mode="after")
+    def _without_gaps(self) -> Self:
+        for name in [name for name, value in self.__dict__.items() if value is _LEFT_OUT]:
+            del self.__dict__[name]
+        return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise NotRead(name)
+            return super().__getattr__(name)
 
 
 class Gpu(Declared):
@@ -146,22 +203,6 @@ class Scaling(Declared):
     normal_requests_per_second: Rate | None = None
     queue_per_replica: Annotated[int | None, Field(ge=1)] = None
 
-    @model_validator(mode="after")
-    def _one_signal(self) -> Self:
-        by_rate = self.requests_per_second_per_replica is not None
-        if by_rate == (self.queue_per_replica is not None):
-            raise Wrong(
-                "needs exactly one of requestsPerSecondPerReplica and queuePerReplica", "keep the signal to scale on"
-            )
-        if by_rate != (self.normal_requests_per_second is not None):
-            raise Wrong(
-                "requestsPerSecondPerReplica and normalRequestsPerSecond go together: neither says much alone",
-                "write both, or neither",
-            )
-        if self.min > self.max:
-            raise Wrong(f"min {self.min} is above max {self.max}", f"min at most {self.max}")
-        return self
-
 
 class Batching(Declared):
     """TGI's limits. Left out, TGI measures the card at start and chooses: that is the advice of its own documentation.
@@ -176,15 +217,6 @@ class Batching(Declared):
     max_total_tokens: Annotated[int | None, Field(ge=1)] = None
     max_batch_prefill_tokens: Annotated[int | None, Field(ge=1)] = None
     max_batch_size: Annotated[int | None, Field(ge=1)] = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        """What TGI's launcher itself refuses, minutes later and on a GPU."""
-        whole, question = self.max_total_tokens, self.max_input_tokens
-        if whole is not None and question is not None and question >= whole:
-            reason = f"maxInputTokens {question} leaves nothing of maxTotalTokens {whole} to answer with"
-            raise Wrong(reason, f"maxInputTokens below {whole}")
-        return self
 
 
 class Metrics(Declared):
@@ -216,15 +248,6 @@ class Rollout(Declared):
     mode: Literal["canary"] = "canary"
     versions: Annotated[tuple[Version, ...], Field(min_length=1, strict=False)] = (Version(name="stable", weight=100),)
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if (total := sum(version.weight for version in self.versions)) != 100:
-            raise Wrong(f"the weights of the versions add up to {total}, not to 100", "change the weights")
-        names = [version.name for version in self.versions]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise Wrong(f"version {', '.join(repeated)} is named more than once", "give each its own name")
-        return self
-
 
 class Model(Declared):
     """One model that callers can ask, by whatever engine and on whatever cards."""
@@ -233,6 +256,8 @@ class Model(Declared):
     engine: Annotated[EngineName, Field(strict=False)] = EngineName.TGI
     repository: Annotated[str | None, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] = None
     revision: Commit | None = None
+    architecture: Annotated[str | None, StringConstraints(pattern=r"^[\w./-]+$")] = None
+    """The shape of the network, for the memory check: a name in the catalogue, or the path of a `config.json`."""
     quantize: (
         Literal[
             "awq",
@@ -261,50 +286,10 @@ class Model(Declared):
     rollout: Rollout = Rollout()
     startup_minutes: Annotated[int, Field(ge=1, le=120)] = 30
     """How long loading the weights may take before Kubernetes restarts the container."""
-    drain_seconds: Annotated[int, Field(ge=0, le=3600)] = 90
-    """How long running generations may go on after a replica was told to stop. TGI's own default is 90."""
-
-    @model_validator(mode="after")
-    def _engine_fits(self) -> Self:
-        if self.engine is EngineName.TGI:
-            wanted: dict[str, object] = {"repository": self.repository}
-            foreign: dict[str, object] = {
-                "healthPath": self.health_path,
-                "metrics": self.metrics,
-                "runAsRoot": self.run_as_root or None,
-            }
-        else:
-            wanted = {"image": self.image, "healthPath": self.health_path, "metrics": self.metrics}
-            foreign = {key: getattr(self, key) for key in ("repository", "revision", "quantize", "dtype", "batching")}
-            for version in self.rollout.versions:
-                name = f"rollout.versions[{version.name}]"
-                foreign |= {f"{name}.revision": version.revision, f"{name}.batching": version.batching}
-        missing = [key for key, value in wanted.items() if value is None]
-        unused = [key for key, value in foreign.items() if value is not None]
-        if self.scaling.queue_per_replica is not None and self.metrics is not None and self.metrics.queue is None:
-            raise Wrong("scaling.queuePerReplica needs metrics.queue: KEDA has nothing else to ask", "name the gauge")
-        if missing:
-            raise Wrong(f"engine {self.engine} needs {' and '.join(missing)}", "add it")
-        if unused:
-            raise Wrong(f"engine {self.engine} does not read {' or '.join(unused)}", "leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _tgi_starts(self) -> Self:
-        """What would not start: the sidecar has the port, or TGI says no (launcher/src/main.rs at v3.3.7)."""
-        if self.engine is EngineName.TGI and self.port in _TGI_PORTS:
-            raise Wrong(f"port {self.port} is one that TGI opens for itself", "another port, such as 8080")
-        if 15000 <= self.port <= 15099:
-            raise Wrong(f"port {self.port} is one of the sidecar's", "another port, such as 8080")
-        if self.quantize is not None and self.dtype is not None:
-            raise Wrong("quantize and dtype exclude each other in TGI", "keep one of them")
-        if self.quantize == "exl2" and self.gpu.tensor_parallel > 1:
-            raise Wrong("exl2 cannot be sharded", "another quantize, or tensorParallel 1")
-        return self
-
-
-_TGI_PORTS = (9000, 29500)
-"""Its own Prometheus listener's, and the one by which its shards find each other."""
+    milliseconds_per_token: Annotated[_Number | None, Field(gt=0)] = None
+    """How long one token of an answer takes under load, as measured: with the token limits, the longest generation."""
+    drain_seconds: Annotated[int | None, Field(ge=0, le=3600)] = None
+    """How long running generations may go on after a replica was told to stop; unset, as long as the longest takes."""
 
 
 class Stack(Declared):
@@ -330,7 +315,9 @@ class Stack(Declared):
     system_min_nodes: Annotated[int, Field(ge=1)]
     system_max_nodes: Annotated[int, Field(ge=1)]
     gateway_exposure: Literal["internal", "external"]
-    domain: Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]{2,}$", max_length=200)]
+    domain: Annotated[
+        str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$", max_length=200)
+    ]
     hugging_face_token_from: Annotated[TokenSource, Field(strict=False)]
     hugging_face_token_secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     models: Annotated[tuple[Model, ...], Field(strict=False)]

@@ -3,25 +3,17 @@
 import math
 from dataclasses import dataclass
 
+from catalog.architectures import Architecture
 from catalog.gpu_machines import GpuMachine
+from planning.drain import Drain
 from planning.images import Image
+from planning.memory import Fit
+from planning.nodes import LOCAL_SSD_GIB, allocatable_disk_gib
 from planning.schema import Batching, Model
 from planning.schema import Version as DeclaredVersion
 
-PRE_STOP_SECONDS = 5
-"""Time for the gateway to stop sending before the engine closes its port.
-
-It comes out of a spot node's notice, where an ordinary pod has 15 seconds at the least, so it stays short.
-"""
-
-SPOT_CRITICAL_SECONDS = 15
-"""The part of a spot node's shutdown that system pods may use, after all others. Google's own split."""
-
-LOCAL_SSD_GIB = 375
-"""The size of every local SSD of an A2 machine."""
-
-SHUTDOWN_SECONDS = 30
-"""Time after the last generation for the engine's shards to exit."""
+_OURS = 0.95
+"""The part of a node's disk for the model; the rest is for the pods of the node itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +46,8 @@ class Version:
     batching: Batching
     environment: tuple[tuple[str, str], ...]
     replicas: Replicas
+    fit: Fit | None
+    """How the model sits in its GPUs' memory; None where its architecture is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +59,9 @@ class ModelPlan:
     machine: GpuMachine
     resources: Resources
     versions: tuple[Version, ...]
+    architecture: Architecture | None
+    """The shape of the network; None is unknown, so that its memory could not be checked."""
+    drain: Drain
     normal_replicas: int | None
     """Replicas under the normal load, where the scaling signal is a rate whose normal value was stated."""
 
@@ -85,11 +82,6 @@ class ModelPlan:
             "replicas": {"minimum": minimum, "normal": self.normal_replicas, "maximum": maximum},
         }
 
-    @property
-    def termination_grace_seconds(self) -> int:
-        """From the order to stop until Kubernetes kills the pod."""
-        return PRE_STOP_SECONDS + self.declared.drain_seconds + SHUTDOWN_SECONDS
-
 
 def share(whole: int, weight: int) -> int:
     """A version's part of a number of replicas, rounded up so that no version with traffic is left without one."""
@@ -103,6 +95,11 @@ def replicas_of(model: Model, version: DeclaredVersion) -> Replicas:
     return Replicas(minimum=share(model.scaling.min, version.weight), maximum=share(model.scaling.max, version.weight))
 
 
+def most_nodes(model: Model) -> int:
+    """Nodes of a model at its largest: each replica's, and one more a version for the pod that a rollout adds first."""
+    return sum(replicas_of(model, version).maximum + 1 for version in model.rollout.versions)
+
+
 def boot_disk_gib(machine: GpuMachine) -> int:
     """The boot disk of a node: the system and images, and where there is no local SSD the weights as well.
 
@@ -111,26 +108,16 @@ def boot_disk_gib(machine: GpuMachine) -> int:
     if machine.local_ssd_gib:
         return 100
     wanted = machine.gpus * machine.gpu_memory_gib * 5 / 4
-    return next(size for size in range(100, 10_000, 50) if _disk_left_to_pods_gib(size * 0.98 - 5, size) >= wanted)
+    return next(size for size in range(100, 10_000, 50) if allocatable_disk_gib(size, 0) * _OURS >= wanted)
 
 
 def disk_for_pods_gib(machine: GpuMachine) -> int:
     """What GKE leaves to the pods of a node, less a twentieth for those that are not ours.
 
-    Of the local SSDs where there are any, else of the boot disk. Seven GiB of a local SSD, and 2 % and 5 GiB of a boot
-    disk, go to file system and partitions.
-    https://docs.cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes#local_ephemeral_storage_reservation
+    Of the local SSDs where there are any, else of the boot disk.
     """
-    if not machine.local_ssd_gib:
-        size = boot_disk_gib(machine)
-        return int(_disk_left_to_pods_gib(size * 0.98 - 5, size))
-    disks = machine.local_ssd_gib // LOCAL_SSD_GIB
-    reserved = {1: 50, 2: 75}.get(disks, 100)
-    return int(((machine.local_ssd_gib - 7 * disks) * 0.9 - reserved) * 0.95)
-
-
-def _disk_left_to_pods_gib(capacity: float, size: int) -> float:
-    return (capacity * 0.9 - min(size / 2, 6 + 0.35 * size, 100)) * 0.95
+    ssds = machine.local_ssd_gib // LOCAL_SSD_GIB
+    return int(allocatable_disk_gib(0 if ssds else boot_disk_gib(machine), ssds) * _OURS)
 
 
 def resources_on(machine: GpuMachine) -> Resources:

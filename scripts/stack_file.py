@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from planning.plan import EXAMPLE_PROJECT
+from planning.advice import EXAMPLE_PROJECT
 from planning.refusal import Problem, Refusal
 from preview.files import read_mapping
 from preview.project import load_project, load_stack

@@ -11,6 +11,7 @@ import pytest
 import preview
 import settings
 import versions
+from planning.given import Given
 from planning.plan import Plan, plan
 from preview import Snapshot
 from preview.project import Override, load_project, load_stack
@@ -72,4 +73,5 @@ def decided(stack: str, config: Mapping[str, str], paths: Mapping[str, str], mon
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(sorted(merged.secret_keys)))
     monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
     declared = settings.load()
-    return plan(declared.stack, file=declared.file, tgi_image=versions.TGI_IMAGE)
+    given = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    return plan(given, file=declared.file, found=declared.problems)

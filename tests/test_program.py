@@ -242,7 +242,7 @@ def test_tensor_parallelism_is_said_and_has_exactly_as_many_gpus(prod: Snapshot)
 def test_nccl_has_a_gibibyte_of_shared_memory(program: Snapshot) -> None:
     for name, pod in pods(program).items():
         [volume] = [v for v in pod["spec"]["volumes"] if v["name"] == "shared-memory"]
-        assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}, name
+        assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}, name
         mounts = {m["mountPath"]: m["name"] for m in pod["spec"]["containers"][0]["volumeMounts"]}
         assert mounts["/dev/shm"] == "shared-memory", name
 
@@ -271,7 +271,8 @@ def test_tgi_is_started_when_it_has_generated_a_token(prod: Snapshot) -> None:
 def test_running_generations_end_before_the_pod_does(program: Snapshot) -> None:
     for name, pod in pods(program).items():
         container = pod["spec"]["containers"][0]
-        drain = 90
+        # 8,191 tokens at 40 milliseconds; where the limits do not tell, what TGI takes itself.
+        drain = 328 if name.startswith("llama") else 90
         pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pre_stop <= 5, "it comes out of a spot node's notice"
         assert pod["spec"]["terminationGracePeriodSeconds"] > pre_stop + drain, name
@@ -471,7 +472,8 @@ def test_a_gateway_stops_when_its_last_stream_has_ended(program: Snapshot) -> No
     values = program.named("gateway-release").inputs["values"]
     proxy = json.loads(values["podAnnotations"]["proxy.istio.io/config"])
     assert proxy == {"proxyMetadata": {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"}}
-    assert values["terminationGracePeriodSeconds"] == 300
+    most_patient = max(pod["spec"]["terminationGracePeriodSeconds"] for pod in pods(program).values())
+    assert values["terminationGracePeriodSeconds"] == max(300, most_patient)
 
 
 def test_prometheus_sees_every_monitor_and_rule(program: Snapshot) -> None:

@@ -23,9 +23,7 @@ def given(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], secret: tupl
 
 def test_a_value_of_another_shape_is_one_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, {"llmserve:zones": "us-east5-a", "llmserve:systemMinNodes": "many"})
-    with pytest.raises(Refusal) as refused:
-        settings.load()
-    assert [(p.key, p.fix) for p in refused.value.problems] == [
+    assert [(p.key, p.fix) for p in settings.load().problems] == [
         ("llmserve:zones", "write a list"),
         ("llmserve:systemMinNodes", "write a whole number"),
     ]
@@ -46,16 +44,17 @@ def test_a_number_in_quotes_is_no_number(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_wrong_value_that_is_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, {"llmserve:domain": "hf_hidden!"}, ("llmserve:domain",))
-    with pytest.raises(Refusal, match=r"llmserve:domain = \[secret\]") as refused:
-        settings.load()
-    assert "hf_hidden" not in str(refused.value)
+    told = "".join(map(str, settings.load().problems))
+    assert "llmserve:domain = [secret]" in told
+    assert "hf_hidden" not in told
 
 
 def test_a_refusal_reaches_the_real_engine_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
+    def refuse(_: object) -> None:
         raise Refusal("Pulumi.prod.yaml", [Problem(key="a", reason="b", fix="c")])
 
-    monkeypatch.setattr(settings, "load", refuse)
+    given(monkeypatch, {})
+    monkeypatch.setattr("planning.plan.problems", refuse)
     with pytest.raises(pulumi.RunError, match=r"Pulumi\.prod\.yaml: 1 problem"):
         runpy.run_path(str(ROOT / "__main__.py"))
 

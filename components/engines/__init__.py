@@ -1,13 +1,13 @@
 """Engine adapters: how each inference server is started, asked whether it is well, and measured."""
 
-from components.engines import custom, tgi
+from components.engines import custom, tgi, vllm
 from components.engines.container import EngineContainer
 from planning.schema import EngineName
 from planning.serving import ModelPlan, Version
 
 __all__ = ["EngineContainer", "container_of"]
 
-_ADAPTERS = {EngineName.TGI: tgi.container, EngineName.CUSTOM: custom.container}
+_ADAPTERS = {EngineName.TGI: tgi.container, EngineName.VLLM: vllm.container, EngineName.CUSTOM: custom.container}
 
 
 def container_of(model: ModelPlan, version: Version, token_secret: str | None) -> EngineContainer:

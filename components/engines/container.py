@@ -10,6 +10,8 @@ class EngineContainer:
     """The parts of a pod in which one engine differs from another."""
 
     environment: tuple[k8s.core.v1.EnvVarArgs, ...]
+    arguments: tuple[str, ...] = ()
+    """What the image's entry point gets beside its own. Kubernetes runs no shell over it."""
     port: int
     health_path: str
     metrics_path: str

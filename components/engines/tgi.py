@@ -24,7 +24,7 @@ def container(model: ModelPlan, version: Version, token_secret: str | None) -> E
         "PORT": str(declared.port),
         # Left to itself TGI counts GPUs from variables that GKE does not set, and falls back to one.
         "NUM_SHARD": str(model.resources.gpus),
-        "GRACEFUL_TERMINATION_TIMEOUT": str(declared.drain_seconds),
+        "GRACEFUL_TERMINATION_TIMEOUT": str(model.drain.engine_seconds),
         "JSON_OUTPUT": "true",
         "USAGE_STATS": "off",
     }

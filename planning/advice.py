@@ -1,0 +1,108 @@
+"""What is no mistake and should be known all the same: the warnings of a plan."""
+
+from collections.abc import Iterator, Sequence
+
+from planning.given import Given
+from planning.memory import Verdict
+from planning.schema import EngineName
+from planning.serving import ModelPlan
+
+EXAMPLE_PROJECT = "example-project"
+
+
+def warnings(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
+    """Say what a person who pays for this stack would want to know before."""
+    yield from _of_the_stack(given)
+    yield from _of_images(given, models)
+    for model in models:
+        yield from _of_memory(model)
+        yield from _of_drain(model)
+        yield from _of_versions(model)
+
+
+def _of_the_stack(given: Given) -> Iterator[str]:
+    stack = given.stack
+    if stack.project == EXAMPLE_PROJECT:
+        yield (
+            f"gcp:project is {EXAMPLE_PROJECT}, which is nobody's, and `make up` refuses it: "
+            "pulumi config set gcp:project YOUR-PROJECT"
+        )
+    if stack.spot_shutdown_grace_seconds == 120 and stack.release_channel in {"STABLE", "EXTENDED"}:
+        yield (
+            f"llmserve:spotShutdownGraceSeconds is 120, which GKE has from 1.35.0-gke.1171000 on, and the channel "
+            f"{stack.release_channel} may be older: gcloud container get-server-config --region {stack.region}"
+        )
+
+
+def _of_images(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
+    stack = given.stack
+    images = {version.image.reference: version.image for model in models for version in model.versions}
+    for reference, image in images.items():
+        if not image.pinned:
+            yield f"image {reference} is not pinned by digest (make pin): {image.pin_command}"
+    for reference, image in sorted(images.items()):
+        if image.repository is None and "-docker.pkg.dev/" in reference:
+            yield (
+                f"image {reference} is in a repository that the nodes may not read yet: gcloud artifacts repositories "
+                "add-iam-policy-binding REPOSITORY --role roles/artifactregistry.reader "
+                f"--member serviceAccount:{stack.name}-nodes@{stack.project}.iam.gserviceaccount.com"
+            )
+
+
+def _of_memory(model: ModelPlan) -> Iterator[str]:
+    declared = model.declared
+    if declared.engine is EngineName.CUSTOM:
+        return
+    if model.architecture is None:
+        yield (
+            f"model {model.name}: whether {declared.repository} fits {model.machine.machine_type} was not checked, its "
+            "architecture is not in the catalogue: set architecture to a name in docs/memory.md or to the path of "
+            "its config.json"
+        )
+    elif any(version.fit is None for version in model.versions):
+        yield (
+            f"model {model.name}: whether it fits {model.machine.machine_type} was not checked, because the size of "
+            f"its weights under {declared.quantize} is not known: set architecture to the path of its config.json"
+        )
+    for fit in dict.fromkeys(version.fit for version in model.versions if version.fit is not None):
+        if fit.verdict is Verdict.TIGHT:
+            yield f"model {model.name} fits tightly, and what the engine measures at start decides: {fit.arithmetic()}"
+
+
+def _of_drain(model: ModelPlan) -> Iterator[str]:
+    drain, declared = model.drain, model.declared
+    longest = drain.longest_generation_seconds
+    needed = declared.drain_seconds if longest is None else longest
+    if longest is not None and drain.engine_seconds < longest:
+        yield (
+            f"model {model.name}: an answer may have {drain.answer_tokens:,} tokens and take {longest:,.0f} seconds, "
+            f"and drainSeconds is {drain.engine_seconds}: every rollout and scale-down cuts what is longer than "
+            f"{drain.voluntary_answer_tokens:,} tokens"
+        )
+    window = drain.spot_generation_seconds
+    if window is not None and (needed or drain.engine_seconds) > window:
+        survives = f"about {drain.spot_answer_tokens:,} tokens" if drain.spot_answer_tokens is not None else "that long"
+        yield (
+            f"model {model.name}: a spot node leaves a generation {window} seconds, and the longest may take "
+            f"{needed or drain.engine_seconds:,.0f}: what is longer than {survives} is cut when the node is called back"
+        )
+
+
+def _of_versions(model: ModelPlan) -> Iterator[str]:
+    declared = model.declared
+    if declared.scaling.min > 0 and "idle_minutes" in declared.scaling.model_fields_set:
+        yield f"model {model.name}: scaling.idleMinutes does nothing, with min {declared.scaling.min} it never sleeps"
+    if declared.engine is not EngineName.CUSTOM and any(version.revision is None for version in model.versions):
+        yield (
+            f"model {model.name} runs whatever revision of {declared.repository} is newest: set revision to the "
+            f"commit that this prints: git ls-remote https://huggingface.co/{declared.repository} HEAD"
+        )
+    seen: dict[object, str] = {}
+    for version in model.versions:
+        what = (version.image.reference, version.revision, tuple(version.batching), version.environment)
+        if what in seen:
+            yield (
+                f"model {model.name}: version {version.name} differs in nothing from {seen[what]}, "
+                "and each has GPUs of its own"
+            )
+        seen.setdefault(what, version.name)

@@ -1,0 +1,83 @@
+"""Rules for the platform as a whole: names, the system pool, the gateway."""
+
+from collections.abc import Iterator
+
+from planning.given import Given
+from planning.nodes import HYPERDISK_ONLY
+from planning.refusal import Problem
+from planning.schema import Model
+
+HUGGING_FACE = "hugging-face-token"
+"""Of the Secret with the token in the models' namespace, and of the account that fills it."""
+RESERVED_NAMES = ("default", HUGGING_FACE)
+"""Accounts in the models' namespace that are there already: Kubernetes' own, and the one that reads the token."""
+
+
+def something_to_serve(given: Given) -> Iterator[Problem]:
+    """Refuse a platform for nothing."""
+    if not given.stack.models:
+        reason = "is empty: there is nothing to serve"
+        yield Problem(key="llmserve:models", reason=reason, fix="name at least one model", value="[]")
+
+
+def gateway(given: Given) -> Iterator[Problem]:
+    """Refuse a public address without TLS and authentication."""
+    if given.stack.gateway_exposure == "external":
+        yield Problem(
+            key="llmserve:gatewayExposure",
+            reason="a public address needs TLS and authentication, and this version has neither",
+            fix="internal, and reach it from the VPC",
+            value="external",
+        )
+
+
+def system_nodes(given: Given) -> Iterator[Problem]:
+    """Refuse bounds that cross, and machines that take no disk of the kind that they would get."""
+    stack = given.stack
+    family = stack.system_machine_type.partition("-")[0]
+    if family in HYPERDISK_ONLY:
+        yield Problem(
+            key="llmserve:systemMachineType",
+            reason=f"{family} machines take Hyperdisks only, and the system nodes have pd-balanced disks",
+            fix="an e2 or n2 machine, such as e2-standard-4",
+            value=stack.system_machine_type,
+        )
+    if stack.system_min_nodes > stack.system_max_nodes:
+        yield Problem(
+            key="llmserve:systemMinNodes",
+            reason=f"is above llmserve:systemMaxNodes, {stack.system_max_nodes}",
+            fix=f"at most {stack.system_max_nodes}",
+            value=str(stack.system_min_nodes),
+        )
+
+
+def names(given: Given) -> Iterator[Problem]:
+    """Refuse two objects of one name."""
+    models = given.stack.models
+    own = [model.name for model in models]
+    for name in sorted({name for name in own if own.count(name) > 1}):
+        yield Problem(
+            key="llmserve:models",
+            reason=f"the name {name} stands there {own.count(name)} times",
+            fix="give each its own name",
+        )
+    if len(set(own)) < len(own):
+        return
+    workloads = [f"{model.name}-{version.name}" for model in models for version in model.rollout.versions]
+    for name in sorted({name for name in workloads if workloads.count(name) > 1}):
+        # Two versions of one name make one too, and that is said of the model.
+        if (
+            len({model.name for model in models for v in model.rollout.versions if f"{model.name}-{v.name}" == name})
+            > 1
+        ):
+            yield Problem(
+                key="llmserve:models",
+                reason=f"a model and its version make the name {name}, which another pair makes too",
+                fix="rename one of them",
+            )
+
+
+def reserved_name(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse a name that something in the models' namespace has already."""
+    if model.name in RESERVED_NAMES:
+        yield Problem(key=f"{key}.name", reason="is the platform's own", fix="another name", value=model.name)

@@ -1,0 +1,71 @@
+"""Rules for replicas and versions: one signal, bounds that do not cross, weights that are a whole."""
+
+from collections.abc import Iterator
+
+from planning.given import Given
+from planning.refusal import Problem
+from planning.schema import EngineName, Model
+
+
+def signal(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse none or two signals, and one that the engine does not give."""
+    scaling = model.scaling
+    by_rate = scaling.requests_per_second_per_replica is not None
+    by_queue = scaling.queue_per_replica is not None
+    if by_rate == by_queue:
+        yield Problem(
+            key=f"{key}.scaling",
+            reason="needs exactly one of requestsPerSecondPerReplica and queuePerReplica: two scalers on one "
+            "Deployment would undo each other",
+            fix="keep the signal to scale on" if by_rate else "queuePerReplica: 4, where Google advises to begin",
+        )
+    if by_rate != (scaling.normal_requests_per_second is not None):
+        yield Problem(
+            key=f"{key}.scaling",
+            reason="requestsPerSecondPerReplica and normalRequestsPerSecond go together: neither says much alone",
+            fix="write both, or neither",
+        )
+    if by_queue and model.engine is EngineName.CUSTOM and model.metrics is not None and model.metrics.queue is None:
+        yield Problem(
+            key=f"{key}.scaling.queuePerReplica",
+            reason="queuePerReplica needs metrics.queue: KEDA has nothing else to ask",
+            fix="name the gauge in metrics.queue",
+            value=str(scaling.queue_per_replica),
+        )
+
+
+def bounds(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse a floor above the ceiling."""
+    if model.scaling.min > model.scaling.max:
+        yield Problem(
+            key=f"{key}.scaling.min",
+            reason=f"min {model.scaling.min} is above max {model.scaling.max}",
+            fix=f"min at most {model.scaling.max}",
+            value=str(model.scaling.min),
+        )
+
+
+def weights(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse shares that are not the whole traffic."""
+    if (total := sum(version.weight for version in model.rollout.versions)) != 100:
+        reason = f"the weights of the versions add up to {total}, not to 100"
+        yield Problem(key=f"{key}.rollout.versions", reason=reason, fix="change the weights")
+
+
+def version_names(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse two versions of one name."""
+    names = [version.name for version in model.rollout.versions]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        reason = f"version {name} is named more than once"
+        yield Problem(key=f"{key}.rollout.versions", reason=reason, fix="give each its own name")
+
+
+def canary(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse a canary that was asked for and has no version."""
+    if "mode" in model.rollout.model_fields_set and len(model.rollout.versions) == 1:
+        yield Problem(
+            key=f"{key}.rollout.mode",
+            reason="a canary needs a second version, and there is one",
+            fix="name the canary under rollout.versions, or leave mode out",
+            value=model.rollout.mode,
+        )

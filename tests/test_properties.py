@@ -1,0 +1,223 @@
+"""Whatever a stack says: it is refused with keys and fixes, or everything that it makes agrees with itself.
+
+`make test-long` tries twenty times as many.
+"""
+
+import json
+import os
+from functools import cache
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+import settings as program_settings
+import versions
+from planning.given import Given
+from planning.memory import Verdict
+from planning.nodes import LOCAL_SSD_GIB, allocatable_cpu, allocatable_disk_gib, allocatable_memory_gib
+from planning.plan import Plan, plan
+from planning.pools import pools_without_driver
+from planning.quotas import quotas
+from planning.refusal import Refusal
+from planning.serving import boot_disk_gib
+from preview import Snapshot
+from preview.project import Override, load_project, load_stack
+from preview.request import Run
+from preview.run import preload, run_all
+from tests.recording import FIXTURES, ROOT
+from tests.stacks import Config, broken_stacks, stacks
+from tests.test_manifests import is_built_in, objects
+
+LONG = os.environ.get("LLMSERVE_TEST_LONG") == "1"
+MANY = settings(
+    max_examples=20_000 if LONG else 2_000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+BATCH = 10
+"""Stacks that are run side by side, on as many cores as there are."""
+WHOLE = settings(
+    max_examples=(2_000 if LONG else 100) // BATCH,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+POOL = "gcp:container/nodePool:NodePool"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """What `Pulumi.yaml` gives to every stack, as text, from a stack that sets little."""
+    return {
+        key: value for key, value in load_stack(load_project(ROOT), "dev", []).values.items() if key != "gcp:region"
+    }
+
+
+def _as_text(config: Config) -> dict[str, str]:
+    return {
+        key if ":" in key else f"llmserve:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in config.items()
+    }
+
+
+def _decided(config: Config) -> Plan:
+    """Read and plan as `__main__.py` does; raises Refusal."""
+    values = _defaults() | _as_text(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULUMI_CONFIG", json.dumps(values))
+        patch.setenv("PULUMI_CONFIG_SECRET_KEYS", "[]")
+        patch.setattr("pulumi.get_stack", lambda: "any")
+        declared = program_settings.load()
+    given_ = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    return plan(given_, file=declared.file, found=declared.problems)
+
+
+def _hold(decided: Plan) -> None:
+    """What has to be true of every plan."""
+    pools = {pool.name: pool for pool in decided.pools}
+    assert not pools_without_driver(decided.pools)
+    for compute_class in decided.compute_classes:
+        assert compute_class.priorities
+        assert set(compute_class.priorities) <= set(pools)
+    for model in decided.models:
+        machine, asked = model.machine, model.resources
+        assert machine.region == decided.stack.region
+        assert machine.gpus == asked.gpus == model.declared.gpu.tensor_parallel
+        assert asked.cpus <= allocatable_cpu(machine.vcpus)
+        assert asked.memory_gib <= allocatable_memory_gib(machine.memory_gib)
+        disk = allocatable_disk_gib(boot_disk_gib(machine), machine.local_ssd_gib // LOCAL_SSD_GIB)
+        assert asked.disk_gib <= disk
+        assert sum(version.weight for version in model.versions) == 100
+        assert model.drain.grace_seconds >= model.drain.engine_seconds
+        assert decided.gateway_drain_seconds >= model.drain.grace_seconds
+        for version in model.versions:
+            assert 0 <= version.replicas.minimum <= version.replicas.maximum
+            assert version.fit is None or version.fit.verdict is not Verdict.DOES_NOT_FIT
+    assert all(quota.amount >= quota.amount_without_rollout >= 0 for quota in quotas(decided))
+
+
+@MANY
+@given(config=st.one_of(stacks(), broken_stacks()))
+def test_a_stack_is_decided_or_refused_with_keys_and_fixes(config: Config) -> None:
+    try:
+        decided = _decided(config)
+    except Refusal as refusal:
+        problems = refusal.problems
+    else:
+        _hold(decided)
+        return
+    assert problems
+    for problem in problems:
+        assert problem.key.startswith(("llmserve:", "gcp:")) or problem.key in _as_text(config), problem
+        assert problem.reason
+        assert problem.fix
+
+
+@MANY
+@given(config=stacks(), data=st.data())
+def test_a_mistake_elsewhere_hides_no_problem(config: Config, data: st.DataObject) -> None:
+    """All at once: what was refused before is refused beside a wrong value that has nothing to do with it."""
+    try:
+        _decided(config)
+        assume(condition=False)
+    except Refusal as refusal:
+        before = set(refusal.problems)
+    wrong = data.draw(st.sampled_from([{"releaseChannel": "NONE"}, {"systemMinNodes": "many"}, {"nonsense": "1"}]))
+    with pytest.raises(Refusal) as told:
+        _decided(config | wrong)
+    missing = before - set(told.value.problems)
+    assert not {problem for problem in missing if "systemM" not in problem.key}
+
+
+def _tolerates(pod: dict[str, Any], key: str, value: str | None) -> bool:
+    return any(
+        found["key"] == key and (found["operator"] == "Exists" or found.get("value") == value)
+        for found in pod["tolerations"]
+    )
+
+
+def _agree(program: Snapshot) -> None:
+    """What has to be true of every graph."""
+    gpu_pools = [pool for pool in program.of_type(POOL) if pool.inputs["nodeConfig"].get("guestAccelerators")]
+    by_name = {pool.inputs["name"]: pool for pool in gpu_pools}
+    classes = {
+        found.inputs["metadata"]["name"]: [
+            name for rule in found.inputs["spec"]["priorities"] for name in rule["nodepools"]
+        ]
+        for found in program.of_type("kubernetes:cloud.google.com/v1:ComputeClass")
+    }
+    for deployment in program.of_type(DEPLOYMENT):
+        template = deployment.inputs["spec"]["template"]
+        pod = template["spec"]
+        [container] = pod["containers"]
+        asked = container["resources"]["requests"]
+        [(label, machine_type)] = pod["nodeSelector"].items()
+        homes = [by_name[name] for name in classes[machine_type]]
+        assert homes
+        for pool in homes:
+            config = pool.inputs["nodeConfig"]
+            assert config["labels"][label] == machine_type == config["machineType"]
+            assert config["guestAccelerators"][0]["count"] == int(asked["nvidia.com/gpu"])
+            taints = [(taint["key"], taint["value"]) for taint in config["taints"]]
+            for key, value in [*taints, ("nvidia.com/gpu", "present")]:
+                assert _tolerates(pod, key, value), (deployment.name, key)
+        selector = deployment.inputs["spec"]["selector"]["matchLabels"]
+        assert selector.items() <= template["metadata"]["labels"].items()
+        stops = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        engine = {v["name"]: v.get("value") for v in container["env"]}.get("GRACEFUL_TERMINATION_TIMEOUT")
+        assert pod["terminationGracePeriodSeconds"] > stops + int(engine or 0)
+    targets = [
+        found.inputs["spec"]["scaleTargetRef"]["name"]
+        for found in program.of_type("kubernetes:keda.sh/v1alpha1:ScaledObject")
+    ]
+    assert sorted(targets) == sorted(d.inputs["metadata"]["name"] for d in program.of_type(DEPLOYMENT))
+    for service in program.of_type("kubernetes:core/v1:Service"):
+        chosen = service.inputs["spec"]["selector"].items()
+        assert any(
+            chosen <= d.inputs["spec"]["template"]["metadata"]["labels"].items() for d in program.of_type(DEPLOYMENT)
+        )
+
+
+_VALID: set[str] = set()
+"""Objects that were found valid: most are the same in every stack."""
+
+
+def _are_valid(program: Snapshot) -> None:
+    for name, manifest in objects(program).items():
+        text = json.dumps(manifest, sort_keys=True, default=str)
+        if text in _VALID or not is_built_in(manifest) or manifest["kind"] == "SecretProviderClass":
+            continue
+        try:
+            kubernetes_validate.validate(manifest, "1.35", strict=True)
+        except kubernetes_validate.ValidationError as error:
+            pytest.fail(f"{name}: {error.message} at {list(error.path)}")
+        _VALID.add(text)
+
+
+def _is_accepted(config: Config) -> bool:
+    try:
+        return bool(_decided(config).models)
+    except Refusal:
+        return False
+
+
+@WHOLE
+@given(several=st.lists(stacks(careful=True).filter(_is_accepted), min_size=BATCH, max_size=BATCH))
+def test_what_is_accepted_makes_a_graph_that_agrees_with_itself(several: list[Config]) -> None:
+    project = load_project(ROOT)
+    overrides = [[Override(key=key, value=text) for key, text in _as_text(config).items()] for config in several]
+    # The stack that sets least; the models and the place are overridden always.
+    runs = [
+        Run(project=project, config=load_stack(project, "dev", given_), placeholders=True, fixtures=FIXTURES)
+        for given_ in overrides
+    ]
+    preload(runs)
+    for config, program in zip(several, run_all(runs), strict=True):
+        assert isinstance(program, Snapshot), (config, program)
+        _agree(program)
+        _are_valid(program)
+        assert {model["name"] for model in config["models"]} == set(program.outputs["models"])
