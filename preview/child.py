@@ -140,10 +140,16 @@ def _execute(run: Run) -> dict[str, Any]:
         raise EngineError(f"no callback with token {callback.token}")
 
     monitor.run_callback = run_callback
-    failure = None
+    failure, explanation = None, []
+
+    def program() -> None:
+        main = _run_program(str(project.program), loop)
+        if run.explain:
+            explanation.append(_explanation(main, project))
+
     try:
         with _no_library_sources():
-            loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _run_program(str(project.program), loop)))
+            loop.run_until_complete(pulumi.runtime.run_in_stack(program))
     except SystemExit as ending:
         if ending.code not in (None, 0):
             failure = {"kind": "error", "message": f"the program ended itself: sys.exit({ending.code!r})"}
@@ -160,6 +166,7 @@ def _execute(run: Run) -> dict[str, Any]:
         "diagnostics": monitor.diagnostics,
         "invokes": monitor.invokes,
         "failure": failure,
+        "explanation": "".join(explanation),
     }
     if run.list_modules:
         result["modules"] = [name for name, module in sys.modules.items() if _is_loaded(module)]
@@ -170,11 +177,19 @@ async def _awaited(awaitable: Any) -> Any:
     return await awaitable
 
 
-def _run_program(path: str, loop: asyncio.AbstractEventLoop) -> None:
-    runpy.run_path(path, run_name="__main__")
+def _run_program(path: str, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    main = runpy.run_path(path, run_name="__main__")
     # One more thing for the SDK to wait for: that all which the program started has come to rest. Else it would wait
     # for the program's outputs one by one, over all that are left each time: the square of their number.
     settings.SETTINGS.rpc_manager.rpcs.append(asyncio.ensure_future(_rest(loop)))
+    return main
+
+
+def _explanation(main: Mapping[str, Any], project: Project) -> str:
+    explain = main.get("explain")
+    if not callable(explain):
+        raise pulumi.RunError(f"{project.program.name} has no function explain(), which --explain asks for a text")
+    return str(explain())
 
 
 async def _rest(loop: asyncio.AbstractEventLoop) -> None:

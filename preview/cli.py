@@ -34,6 +34,7 @@ With several stacks nothing is shown unless all of them can be: the exit code is
 examples:
   python -m preview prod
   python -m preview dev prod --format json
+  python -m preview prod --explain
   python -m preview prod -c capacity=on-demand
   python -m preview prod --config-path -c 'models[0].scaling.min=1'
   python -m preview prod --manifests build/prod
@@ -81,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--lines", action="store_true", help="text: name the line that made each resource")
     made.add_argument("--details", action="store_true", help="text: show each resource's inputs")
+    made.add_argument(
+        "--explain",
+        action="store_true",
+        help="show the plan in words and numbers, as the program's own explain() tells it, instead of its resources",
+    )
     made.add_argument(
         "--manifests",
         metavar="DIR",
@@ -155,7 +161,7 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])
 
     progress.show("loading the SDKs")
-    wanted = [Run(project=project, config=config) for config in configs]
+    wanted = [Run(project=project, config=config, explain=options.explain) for config in configs]
     if options.manifests is not None:
         wanted += [Run(project=project, config=config, placeholders=True) for config in configs]
     if prepared is None:

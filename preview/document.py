@@ -1,8 +1,8 @@
 """The JSON document of a preview, in the shape of `pulumi preview --json`.
 
 Sources in pulumi/pulumi: `pkg/display/json.go` and `sdk/go/common/apitype/core.go` (`ResourceV3`). Left out
-because they differ from run to run: `duration` and `stackTrace`. Ours beside: `outputs` (the stack's), and
-`options` in `newState`.
+because they differ from run to run: `duration` and `stackTrace`. Ours beside: `outputs` (the stack's), `options` in
+`newState`, and `explanation` where the program was asked for one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         ],
         "changeSummary": dict(sorted(Counter(step["op"] for step in steps).items())),
         "outputs": _plain(snapshot.outputs, snapshot.secrets),
+        **({"explanation": mask(snapshot.explanation, snapshot.secrets)} if snapshot.explanation else {}),
     }
 
 

@@ -17,7 +17,8 @@ class Run:
     """What to run and how.
 
     `preview` False simulates an update: nothing is unknown. `placeholders` fills computed properties with
-    readable stand-ins, so that `apply` bodies run although it is a preview. `organization` is what
+    readable stand-ins, so that `apply` bodies run although it is a preview. `explain` asks the program for its own
+    account of itself: the text that a function `explain()` of its main file returns. `organization` is what
     `pulumi.get_organization()` says.
     """
 
@@ -27,4 +28,5 @@ class Run:
     placeholders: bool = False
     fixtures: Fixtures = field(default_factory=dict)
     list_modules: bool = False
+    explain: bool = False
     organization: str = "organization"

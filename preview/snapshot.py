@@ -92,6 +92,8 @@ class Snapshot:
     """Names of the modules that were loaded at the end of the run, in the order of loading; empty unless asked
     for.
     """
+    explanation: str = ""
+    """What the program says of itself; empty unless asked for."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Every text that must not be shown anywhere."""
 
@@ -129,6 +131,7 @@ def from_wire(wire: Mapping[str, Any]) -> Snapshot:
             for item in wire["invokes"]
         ),
         modules=tuple(wire.get("modules", ())),
+        explanation=wire["explanation"],
         secrets=frozenset(wire["secrets"]),
     )
 

@@ -36,10 +36,11 @@ class Style:
 
 
 def render(document: Mapping[str, Any], *, stack: str, style: Style) -> str:
-    """Draw one stack: its tree, outputs and diagnostics, and last what would happen in one line."""
+    """Draw one stack: its tree and outputs or its own account, diagnostics, and last what would happen."""
+    explanation = document.get("explanation")
     sections = [
-        list(_tree(document, stack, style)),
-        list(_outputs(document.get("outputs", {}), style)),
+        list(_tree(document, stack, style)) if explanation is None else [style.paint(stack, _BOLD), "", explanation],
+        list(_outputs(document.get("outputs", {}), style)) if explanation is None else [],
         list(_diagnostics(document.get("diagnostics", ()), style)),
         [_summary(document, style)],
     ]
