@@ -20,14 +20,14 @@ PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 # An Output in an f-string is an error, not a sentence that ends up in a resource.
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
-NEEDS_STACK := $(filter up unstick destroy bootstrap smoke,$(MAKECMDGOALS))
+NEEDS_STACK := $(filter up unstick destroy bootstrap doctor smoke,$(MAKECMDGOALS))
 ifneq ($(NEEDS_STACK),)
 ifeq ($(STACK),)
 $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEEDS_STACK)) STACK=... (there are: $(STACKS)))
 endif
 endif
 
-.PHONY: help setup preview test test-real check bench bootstrap up smoke unstick destroy pin clean
+.PHONY: help setup preview test test-long test-real check bench tables bootstrap doctor up smoke unstick destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ preview: $(VENV)/runtime.stamp ## Show all that `pulumi up` would make, offline:
 test: $(VENV)/development.stamp ## Prove that it works, without a cloud: [ARGS="-k smoke"]
 	@$(RUN) pytest $(ARGS)
 
+test-long: $(VENV)/development.stamp ## Try twenty times as many random stacks: whole programs, for an hour [ARGS=...]
+	@LLMSERVE_TEST_LONG=1 $(RUN) pytest tests/test_properties.py $(ARGS)
+
 test-real: $(VENV)/development.stamp ## Hold it against every real program on PATH, and say which were not there: [CHARTS=DIR CRDS=DIR]
 	@CHARTS="$(CHARTS)" CRDS="$(CRDS)" $(RUN) pytest tests/real $(ARGS)
 
@@ -51,8 +54,14 @@ check: $(VENV)/development.stamp ## Lint, formatting and types
 bench: $(VENV)/development.stamp ## Time the preview against the bare SDK: [ARGS=...]
 	@$(VENV)/bin/python bench/preview.py $(ARGS)
 
+tables: $(VENV)/runtime.stamp ## Write the tables in docs/ anew from the catalogue
+	@$(RUN) scripts.memory_table --write
+
 bootstrap: $(VENV)/runtime.stamp ## Make what a team needs once in its project: STACK=prod [ARGS=--dry-run]
 	@$(RUN) scripts.bootstrap $(STACK) $(ARGS)
+
+doctor: $(VENV)/runtime.stamp ## Ask Google and the hub what `make up` would fail on; changes nothing: STACK=prod
+	@$(RUN) scripts.doctor $(STACK) $(ARGS)
 
 up: $(VENV)/runtime.stamp ## Check, then `pulumi up`: STACK=prod [ARGS=--yes]
 	@$(RUN) scripts.up $(STACK) $(ARGS)

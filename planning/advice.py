@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from planning.given import Given
 from planning.memory import Verdict
+from planning.nodes import system_room
 from planning.schema import EngineName
 from planning.serving import ModelPlan
 
@@ -26,6 +27,17 @@ def _of_the_stack(given: Given) -> Iterator[str]:
         yield (
             f"gcp:project is {EXAMPLE_PROJECT}, which is nobody's, and `make up` refuses it: "
             "pulumi config set gcp:project YOUR-PROJECT"
+        )
+    vllm = [model.name for model in stack.models if model.engine is EngineName.VLLM and model.image is None]
+    if stack.gpu_driver_version == "default" and vllm:
+        yield (
+            f"llmserve:gpuDriverVersion is default, R535 up to GKE 1.33, and vLLM's image, which {vllm[0]} runs, needs "
+            'R580: latest, or VLLM_ENABLE_CUDA_COMPATIBILITY: "1" in the model\'s environment'
+        )
+    if system_room(stack.system_machine_type) is None:
+        yield (
+            f"llmserve:systemMachineType: whether {stack.system_machine_type} holds the platform was not checked: "
+            "its size is not known here"
         )
     if stack.spot_shutdown_grace_seconds == 120 and stack.release_channel in {"STABLE", "EXTENDED"}:
         yield (

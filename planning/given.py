@@ -64,7 +64,7 @@ class Given:
         return model.engine is EngineName.VLLM
 
     def least_tokens(self, model: Model, version: Version) -> int:
-        """Tokens of KV cache without which the engine does not start: the longest request, in TGI a batch of questions."""
+        """Tokens of KV cache without which the engine does not start: its longest request, TGI's batch of questions."""
         limits = merged(model.batching, version.batching)
         batch = limits.max_batch_prefill_tokens if model.engine is EngineName.TGI else None
         return max(limits.max_total_tokens or 1, batch or 1)

@@ -7,10 +7,24 @@ node that does not exist yet.
 
 from typing import Final
 
+_KINDS: Final = (("standard", 4.0), ("highmem", 8.0), ("highcpu", 1.0))
 LOCAL_SSD_GIB: Final = 375
 """The size of every local SSD of an A2 machine."""
 HYPERDISK_ONLY: Final = ("n4", "c4")
 """Machine families that take no Persistent Disk. https://docs.cloud.google.com/compute/docs/disks/hyperdisks"""
+
+GIB_A_VCPU: Final = {
+    **{(family, kind): gib for family in ("e2", "n2", "n2d") for kind, gib in _KINDS},
+    ("n1", "standard"): 3.75,
+    ("n1", "highmem"): 6.5,
+    ("n1", "highcpu"): 0.9,
+}
+"""Memory of predefined machine types. https://docs.cloud.google.com/compute/docs/general-purpose-machines"""
+PLATFORM_CPUS: Final = 2.9
+PLATFORM_GIB: Final = 6.0
+"""What istiod, gateway, KEDA, Prometheus and the rest ask for in sum, on two nodes; `make test-real` adds it up."""
+FOR_OURS: Final = 0.75
+"""The part of the system nodes that is ours: GKE's own pods take the rest."""
 
 _MEMORY_STEPS: Final = ((4, 0.25), (4, 0.20), (8, 0.10), (112, 0.06))
 """GiB and the part of them that GKE keeps; 2 % of the rest."""
@@ -44,3 +58,13 @@ def allocatable_disk_gib(boot_disk_gib: int, local_ssds: int) -> float:
         return size * 0.9 - _LOCAL_SSD_KEPT_GIB.get(local_ssds, 100)
     size = boot_disk_gib * (1 - 0.015635) - 4.148 - min(0.1, boot_disk_gib * 0.001)
     return size * 0.9 - min(boot_disk_gib * 0.5, 6 + boot_disk_gib * 0.35, 100)
+
+
+def system_room(machine_type: str) -> tuple[float, float] | None:
+    """Cores and GiB that one system node has for pods of ours; None for a machine type that is not known."""
+    family, _, rest = machine_type.partition("-")
+    kind, _, number = rest.partition("-")
+    gib = GIB_A_VCPU.get((family, kind))
+    if gib is None or not number.isdigit() or number == "0":
+        return None
+    return FOR_OURS * allocatable_cpu(int(number)), FOR_OURS * allocatable_memory_gib(int(number) * gib)

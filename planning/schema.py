@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from catalog.gpu_machines import GpuType
+from monitoring.engine_metrics import WORDS
 
 
 class Capacity(StrEnum):
@@ -79,11 +80,19 @@ Network = Annotated[str, AfterValidator(_network)]
 # A pod is called `<model>-<version>-` and 16 characters more, and 63 is the limit of a name that is also a host's.
 ModelName = Annotated[str, _label(30)]
 VersionName = Annotated[str, _label(12)]
-MetricName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
-LabelName = MetricName
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 HttpPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][!-~]*$")]
+
+
+def _no_word(name: str) -> str:
+    if name.lower() in WORDS:
+        raise Wrong("is a word of PromQL", "another name")
+    return name
+
+
+MetricName = Annotated[LabelName, AfterValidator(_no_word)]
 
 
 def _free(name: str) -> str:
@@ -179,7 +188,7 @@ class Declared(BaseModel):
 
 
 class Gpu(Declared):
-    """The cards of one replica, all in one machine. TGI shards the model over exactly so many GPUs."""
+    """The cards of one replica, all in one machine. The engine shards the model over exactly so many GPUs."""
 
     type: Annotated[GpuType, Field(strict=False)]
     tensor_parallel: Annotated[int, Field(ge=1, le=16)] = 1

@@ -1,15 +1,26 @@
 """Stacks that somebody might write: hypothesis strategies for whole configurations, sensible ones and broken ones."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
+import settings
+import versions
 from catalog.architectures import architectures
 from catalog.gpu_machines import GpuMachine, gpu_machines
+from planning.given import Given
 from planning.memory import smallest_machines
+from planning.plan import Plan, plan
+from planning.refusal import Refusal
+from preview import Snapshot
+from preview.project import Override, load_project, load_stack
+from preview.request import Run
+from preview.run import preload, run_all
+from tests.recording import FIXTURES, ROOT
 
 Config = dict[str, Any]
 """By key without namespace, but `gcp:`; models as they stand in YAML."""
@@ -203,3 +214,56 @@ def _breaker(holder: Any, key: Any) -> Callable[[st.DrawFn], None]:
             holder[f"{key}x"] = value
 
     return breaking
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """What `Pulumi.yaml` gives to every stack, as text, from a stack that sets little."""
+    return {
+        key: value for key, value in load_stack(load_project(ROOT), "dev", []).values.items() if key != "gcp:region"
+    }
+
+
+def as_text(config: Config) -> dict[str, str]:
+    """As Pulumi hands a configuration on."""
+    return {
+        key if ":" in key else f"llmserve:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in config.items()
+    }
+
+
+def decided_of(config: Config) -> Plan:
+    """Read and plan as `__main__.py` does; raises Refusal."""
+    values = _defaults() | as_text(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULUMI_CONFIG", json.dumps(values))
+        patch.setenv("PULUMI_CONFIG_SECRET_KEYS", "[]")
+        patch.setattr("pulumi.get_stack", lambda: "any")
+        declared = settings.load()
+    given = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    return plan(given, file=declared.file, found=declared.problems)
+
+
+def is_accepted(config: Config) -> bool:
+    """Whether a stack is decided and not refused."""
+    try:
+        return bool(decided_of(config).models)
+    except Refusal:
+        return False
+
+
+def recorded_all(several: Sequence[Config]) -> list[Snapshot]:
+    """Run the whole program for each, side by side, with names where values are known only later."""
+    project = load_project(ROOT)
+    runs = []
+    for config in several:
+        # dev sets least of all stacks, and what it sets is overridden here.
+        overrides = [Override(key=key, value=text) for key, text in as_text(config).items()]
+        given = load_stack(project, "dev", overrides)
+        runs.append(Run(project=project, config=given, placeholders=True, fixtures=FIXTURES))
+    preload(runs)
+    programs = []
+    for config, program in zip(several, run_all(runs), strict=True):
+        assert isinstance(program, Snapshot), (config, program)
+        programs.append(program)
+    return programs

@@ -257,6 +257,14 @@ def test_system_machines_take_the_disk_that_they_get(monkeypatch: pytest.MonkeyP
     assert "take Hyperdisks only" in found["llmserve:systemMachineType"].reason
 
 
+def test_system_nodes_hold_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three e2-standard-2 leave it 4.3 cores of the 6 that they have, and 12 GiB of 24."""
+    assert problems(monkeypatch, model(), systemMachineType="e2-standard-2", systemMaxNodes="3") == {}
+    found = problems(monkeypatch, model(), systemMachineType="e2-highcpu-2", systemMaxNodes="3")
+    assert "beside GKE's own pods" in found["llmserve:systemMachineType"].reason
+    assert "was not checked" in warnings(monkeypatch, model(), systemMachineType="z3-highmem-88")
+
+
 # Contradictions
 
 

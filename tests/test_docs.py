@@ -5,6 +5,8 @@ import re
 import pytest
 
 from catalog.gpu_machines import PRICES_READ_ON, gpu_machines
+from planning.explanation import explanation
+from planning.quotas import quotas
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
 from preview.document import document
 from preview.text import Style, render
@@ -75,11 +77,12 @@ def test_every_link_leads_somewhere(document: object) -> None:
         assert (path.parent / target).exists(), target
 
 
-def test_the_preview_shows_what_the_readme_shows(record: Record) -> None:
-    text = render(document(record("prod")), stack="prod (llmserve)", style=Style())
-    [excerpt] = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
-    for line in excerpt.splitlines():
-        assert "…" in line or line in text.splitlines(), line
+def test_the_preview_shows_what_the_readme_shows(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = render(document(record("prod")), stack="prod (llmserve)", style=Style())
+    told = explanation(decided("prod", {}, {}, monkeypatch))
+    for text, excerpt in zip((tree, told), re.findall(r"```text\n(.*?)```", README, re.DOTALL), strict=True):
+        for line in excerpt.splitlines():
+            assert "…" in line or line in text.splitlines(), line
 
 
 def test_every_test_that_a_trap_names_exists() -> None:
@@ -100,11 +103,16 @@ def test_what_prod_costs_to_leave_on_follows_from_the_catalogue(monkeypatch: pyt
 
 
 def test_the_quota_to_ask_for_is_what_prod_can_grow_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    models = decided("prod", {}, {}, monkeypatch).models
-    largest = {m.name: sum(v.replicas.maximum for v in m.versions) * m.machine.gpus for m in models}
+    plan = decided("prod", {}, {}, monkeypatch)
+    largest = {m.name: sum(v.replicas.maximum for v in m.versions) * m.machine.gpus for m in plan.models}
     arr_coc, llama = largest["arr-coc-0-1"], largest["llama-3-3-70b"]
-    wanted = f"takes {arr_coc + llama} GPUs: {arr_coc} for `arr-coc-0-1`, {llama} for Llama"
-    assert wanted in README.replace("\n   ", " ")
+    amounts = {quota.name: quota.amount for quota in quotas(plan)}
+    most = amounts["GPUS_ALL_REGIONS"]
+    text = README.replace("\n   ", " ")
+    assert f"Prod takes {most} of `PREEMPTIBLE_NVIDIA_A100_80GB_GPUS` (spot)" in text
+    assert most == amounts["PREEMPTIBLE_NVIDIA_A100_80GB_GPUS"] == amounts["NVIDIA_A100_80GB_GPUS"]
+    rollouts = most - arr_coc - llama
+    assert f"{arr_coc} for `arr-coc-0-1`, {llama} for Llama, {rollouts} for rollouts" in text
 
 
 def test_an_on_demand_card_costs_more_than_a_managed_one() -> None:

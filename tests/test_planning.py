@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from catalog.gpu_machines import GpuMachine, GpuType, gpu_machines, machines_with
 from planning.images import resolve
+from planning.nodes import allocatable_cpu, allocatable_disk_gib, allocatable_memory_gib
 from planning.pools import (
     DRIVER_AFFINITY,
     DriverInstallation,
@@ -74,6 +75,16 @@ def test_the_reason_for_prods_region_is_what_the_catalogue_says() -> None:
     )
     on_demand = 7 * (prices[2] or 0) - 4 * (prices[3] or 0) - 3 * (prices[4] or 0)
     assert f"{on_demand / (on_demand - spot):.0%}".replace("%", " %") in comment
+
+
+# Nodes
+
+
+def test_the_formulas_give_googles_example_of_a_node() -> None:
+    """4 vCPUs, 16 GB and a boot disk of 100 GB, as the page on node sizes shows them."""
+    assert allocatable_cpu(4) == pytest.approx(3.92)
+    assert allocatable_memory_gib(16) == pytest.approx(13498416 / 1024**2, rel=0.01)
+    assert allocatable_disk_gib(100, 0) == pytest.approx(47060071478 / 1024**3, rel=0.01)
 
 
 # Images

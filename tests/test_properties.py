@@ -5,7 +5,6 @@
 
 import json
 import os
-from functools import cache
 from typing import Any
 
 import kubernetes_validate
@@ -13,22 +12,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-import settings as program_settings
-import versions
-from planning.given import Given
 from planning.memory import Verdict
 from planning.nodes import LOCAL_SSD_GIB, allocatable_cpu, allocatable_disk_gib, allocatable_memory_gib
-from planning.plan import Plan, plan
+from planning.plan import Plan
 from planning.pools import pools_without_driver
 from planning.quotas import quotas
 from planning.refusal import Refusal
 from planning.serving import boot_disk_gib
 from preview import Snapshot
-from preview.project import Override, load_project, load_stack
-from preview.request import Run
-from preview.run import preload, run_all
-from tests.recording import FIXTURES, ROOT
-from tests.stacks import Config, broken_stacks, stacks
+from tests.stacks import Config, as_text, broken_stacks, decided_of, is_accepted, recorded_all, stacks
 from tests.test_manifests import is_built_in, objects
 
 LONG = os.environ.get("LLMSERVE_TEST_LONG") == "1"
@@ -47,33 +39,6 @@ WHOLE = settings(
 )
 POOL = "gcp:container/nodePool:NodePool"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-
-
-@cache
-def _defaults() -> dict[str, str]:
-    """What `Pulumi.yaml` gives to every stack, as text, from a stack that sets little."""
-    return {
-        key: value for key, value in load_stack(load_project(ROOT), "dev", []).values.items() if key != "gcp:region"
-    }
-
-
-def _as_text(config: Config) -> dict[str, str]:
-    return {
-        key if ":" in key else f"llmserve:{key}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in config.items()
-    }
-
-
-def _decided(config: Config) -> Plan:
-    """Read and plan as `__main__.py` does; raises Refusal."""
-    values = _defaults() | _as_text(config)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PULUMI_CONFIG", json.dumps(values))
-        patch.setenv("PULUMI_CONFIG_SECRET_KEYS", "[]")
-        patch.setattr("pulumi.get_stack", lambda: "any")
-        declared = program_settings.load()
-    given_ = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
-    return plan(given_, file=declared.file, found=declared.problems)
 
 
 def _hold(decided: Plan) -> None:
@@ -104,7 +69,7 @@ def _hold(decided: Plan) -> None:
 @given(config=st.one_of(stacks(), broken_stacks()))
 def test_a_stack_is_decided_or_refused_with_keys_and_fixes(config: Config) -> None:
     try:
-        decided = _decided(config)
+        decided = decided_of(config)
     except Refusal as refusal:
         problems = refusal.problems
     else:
@@ -112,7 +77,7 @@ def test_a_stack_is_decided_or_refused_with_keys_and_fixes(config: Config) -> No
         return
     assert problems
     for problem in problems:
-        assert problem.key.startswith(("llmserve:", "gcp:")) or problem.key in _as_text(config), problem
+        assert problem.key.startswith(("llmserve:", "gcp:")) or problem.key in as_text(config), problem
         assert problem.reason
         assert problem.fix
 
@@ -122,13 +87,13 @@ def test_a_stack_is_decided_or_refused_with_keys_and_fixes(config: Config) -> No
 def test_a_mistake_elsewhere_hides_no_problem(config: Config, data: st.DataObject) -> None:
     """All at once: what was refused before is refused beside a wrong value that has nothing to do with it."""
     try:
-        _decided(config)
+        decided_of(config)
         assume(condition=False)
     except Refusal as refusal:
         before = set(refusal.problems)
     wrong = data.draw(st.sampled_from([{"releaseChannel": "NONE"}, {"systemMinNodes": "many"}, {"nonsense": "1"}]))
     with pytest.raises(Refusal) as told:
-        _decided(config | wrong)
+        decided_of(config | wrong)
     missing = before - set(told.value.problems)
     assert not {problem for problem in missing if "systemM" not in problem.key}
 
@@ -198,26 +163,10 @@ def _are_valid(program: Snapshot) -> None:
         _VALID.add(text)
 
 
-def _is_accepted(config: Config) -> bool:
-    try:
-        return bool(_decided(config).models)
-    except Refusal:
-        return False
-
-
 @WHOLE
-@given(several=st.lists(stacks(careful=True).filter(_is_accepted), min_size=BATCH, max_size=BATCH))
-def test_what_is_accepted_makes_a_graph_that_agrees_with_itself(several: list[Config]) -> None:
-    project = load_project(ROOT)
-    overrides = [[Override(key=key, value=text) for key, text in _as_text(config).items()] for config in several]
-    # The stack that sets least; the models and the place are overridden always.
-    runs = [
-        Run(project=project, config=load_stack(project, "dev", given_), placeholders=True, fixtures=FIXTURES)
-        for given_ in overrides
-    ]
-    preload(runs)
-    for config, program in zip(several, run_all(runs), strict=True):
-        assert isinstance(program, Snapshot), (config, program)
+@given(several=st.lists(stacks(careful=True).filter(is_accepted), min_size=BATCH, max_size=BATCH))
+def test_whatis_accepted_makes_a_graph_that_agrees_with_itself(several: list[Config]) -> None:
+    for config, program in zip(several, recorded_all(several), strict=True):
         _agree(program)
         _are_valid(program)
         assert {model["name"] for model in config["models"]} == set(program.outputs["models"])

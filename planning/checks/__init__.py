@@ -18,6 +18,7 @@ _OF_THE_STACK = (
     platform.something_to_serve,
     platform.gateway,
     platform.system_nodes,
+    platform.system_room_for_the_platform,
     platform.names,
     place.ranges,
     place.control_plane,

@@ -103,7 +103,7 @@ def weights(given: Given, model: Model, key: str) -> Iterator[Problem]:
             key=f"{key}.quantize",
             reason=f"{model.repository} has weights of 16 bits, and {model.quantize} needs weights quantised before",
             fix=f"a repository with such weights and architecture: {known.name}, or a quantize that is done "
-            "while loading, such as eetq or bitsandbytes-nf4",
+            f"while loading, such as {'fp8' if model.engine is EngineName.VLLM else 'eetq or bitsandbytes-nf4'}",
             value=model.quantize,
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from planning.given import Given
-from planning.nodes import HYPERDISK_ONLY
+from planning.nodes import HYPERDISK_ONLY, PLATFORM_CPUS, PLATFORM_GIB, system_room
 from planning.refusal import Problem
 from planning.schema import Model
 
@@ -48,6 +48,22 @@ def system_nodes(given: Given) -> Iterator[Problem]:
             reason=f"is above llmserve:systemMaxNodes, {stack.system_max_nodes}",
             fix=f"at most {stack.system_max_nodes}",
             value=str(stack.system_min_nodes),
+        )
+
+
+def system_room_for_the_platform(given: Given) -> Iterator[Problem]:
+    """Refuse system nodes that do not hold the platform even when all of them run."""
+    stack = given.stack
+    if (room := system_room(stack.system_machine_type)) is None:
+        return
+    cpus, gib = (stack.system_max_nodes * each for each in room)
+    if cpus < PLATFORM_CPUS or gib < PLATFORM_GIB:
+        yield Problem(
+            key="llmserve:systemMachineType",
+            reason=f"{stack.system_max_nodes} of them have {cpus:.1f} cores and {gib:.1f} GiB beside GKE's own pods, "
+            f"and Istio, KEDA and Prometheus ask for {PLATFORM_CPUS:g} and {PLATFORM_GIB:g}",
+            fix="e2-standard-4, or a higher systemMaxNodes",
+            value=stack.system_machine_type,
         )
 
 

@@ -123,9 +123,14 @@ class Engine:
         """Take the last whole state where the engine was killed while it wrote one into its local folder.
 
         The engine writes each state to the file after it has copied the one before to `.bak`, and begins no operation
-        before the state that announces it is written: so the copy knows of all that was begun.
+        before the state that announces it is written: so the copy knows of all that was begun. What it notes beside
+        the file it may have left empty as well, and then reads neither.
         """
         [file] = self._state.rglob(f"stacks/*/{stack}.json")
+        notes = file.with_name(f"{file.name}.attrs")
+        if notes.exists() and not notes.stat().st_size:
+            notes.unlink()
+            return True
         try:
             json.loads(file.read_text(encoding="utf-8"))
         except ValueError:

@@ -1,15 +1,14 @@
 """Node objects as GKE would register them for the recorded node pools: labels, taints and what pods may ask for.
 
 What GKE adds to a pool's own labels and taints: https://docs.cloud.google.com/kubernetes-engine/docs/how-to/gpus.
-What it keeps of a machine: https://docs.cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes.
-What kernel and file systems keep: kubernetes/autoscaler, cluster-autoscaler/cloudprovider/gce/reserved.go, by which the
-autoscaler guesses a node that does not exist yet.
+What it leaves of a machine to pods: planning/nodes.py.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from catalog.gpu_machines import gpu_machines
+from planning.nodes import LOCAL_SSD_GIB, allocatable_cpu, allocatable_disk_gib, allocatable_memory_gib
 from planning.pools import ACCELERATOR, DRIVER_VERSION, GPU, SPOT
 from preview import Resource, Snapshot
 from tests.real.api_server import ApiServer, wait_until
@@ -18,41 +17,8 @@ NODE_POOL: Final = "gcp:container/nodePool:NodePool"
 ZONE: Final = "topology.kubernetes.io/zone"
 MACHINE: Final = "node.kubernetes.io/instance-type"
 POOL: Final = "cloud.google.com/gke-nodepool"
-LOCAL_SSD_GIB: Final = 375
 
 _EFFECTS: Final = {"NO_SCHEDULE": "NoSchedule", "PREFER_NO_SCHEDULE": "PreferNoSchedule", "NO_EXECUTE": "NoExecute"}
-_MEMORY_STEPS: Final = ((4, 0.25), (4, 0.20), (8, 0.10), (112, 0.06))
-"""GiB and the part of them that GKE keeps; 2 % of the rest."""
-_EVICTION_MEMORY_GIB: Final = 100 / 1024
-_LOCAL_SSD_FILE_SYSTEM_KIB: Final = {1: 7289472, 2: 13725224, 4: 26332924, 8: 51556096}
-"""Measured on Container-Optimized OS, by number of SSDs."""
-_LOCAL_SSD_KEPT_GIB: Final = {1: 50, 2: 75}
-"""100 from three on."""
-
-
-def allocatable_cpu(vcpus: int) -> float:
-    """Cores that pods may ask for: GKE keeps 6 % of the first, 1 % of the second, 0.5 % of two more, 0.25 % after."""
-    kept = sum(0.06 if core == 0 else 0.01 if core == 1 else 0.005 if core < 4 else 0.0025 for core in range(vcpus))
-    return vcpus - kept
-
-
-def allocatable_memory_gib(memory_gib: float) -> float:
-    """GiB of memory that pods may ask for."""
-    kernel = memory_gib / 64 + 80 / 1024 + min(memory_gib * 0.00175, 248 / 1024)
-    kept, left = kernel + _EVICTION_MEMORY_GIB, memory_gib
-    for size, part in _MEMORY_STEPS:
-        step = min(size, left)
-        kept, left = kept + step * part, left - step
-    return memory_gib - kept - left * 0.02
-
-
-def allocatable_disk_gib(boot_disk_gib: int, local_ssds: int) -> float:
-    """GiB of ephemeral storage that pods may ask for, on local SSDs where there are some; a tenth is never given."""
-    if local_ssds:
-        size = local_ssds * LOCAL_SSD_GIB - _LOCAL_SSD_FILE_SYSTEM_KIB[local_ssds] / 1024**2
-        return size * 0.9 - _LOCAL_SSD_KEPT_GIB.get(local_ssds, 100)
-    size = boot_disk_gib * (1 - 0.015635) - 4.148 - min(0.1, boot_disk_gib * 0.001)
-    return size * 0.9 - min(boot_disk_gib * 0.5, 6 + boot_disk_gib * 0.35, 100)
 
 
 def is_gpu_pool(pool: Resource) -> bool:

@@ -41,7 +41,12 @@ def objects(stack: str) -> dict[str, dict[str, Any]]:
 
     Each is made once: copy what you change.
     """
-    written = manifests.files(snapshot(stack))
+    return objects_of(snapshot(stack))
+
+
+def objects_of(program: Snapshot) -> dict[str, dict[str, Any]]:
+    """The Kubernetes objects of a recorded program by file name."""
+    written = manifests.files(program)
     return {name: _valid(yaml.safe_load(text)) for name, text in written.items() if not name.startswith("values-")}
 
 

@@ -5,6 +5,7 @@ answers. Sidecars are not injected: nothing serves istiod's webhook.
 """
 
 import copy
+import json
 import os
 import urllib.parse
 from collections import Counter
@@ -14,7 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import strategies as st
 
 from planning.plan import Plan
 from planning.pools import GPU, SPOT
@@ -23,9 +27,6 @@ from tests.real.api_server import ApiServer, NotServedError, running, wait_until
 from tests.real.fake_nodes import (
     MACHINE,
     ZONE,
-    allocatable_cpu,
-    allocatable_disk_gib,
-    allocatable_memory_gib,
     gpu_nodes,
     gpu_pools,
     node_labels,
@@ -34,6 +35,7 @@ from tests.real.fake_nodes import (
     taints,
 )
 from tests.recording import decided
+from tests.stacks import Config, is_accepted, recorded_all, stacks
 
 TIER = "API server"
 
@@ -93,6 +95,23 @@ def test_the_check_can_fail(server: ApiServer, stack: str, name: str) -> None:
     accepted, said = dry_run(server, manifest)
     assert not accepted
     assert f"{misspelt}x" in said
+
+
+_ACCEPTED: set[str] = set()
+"""Objects that were taken: most are the same in every stack."""
+
+
+@hypothesis.settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@hypothesis.given(several=st.lists(stacks(careful=True).filter(is_accepted), min_size=8, max_size=8))
+def test_whatever_planning_accepts_is_accepted(server: ApiServer, several: list[Config]) -> None:
+    """Stacks that nobody wrote: every object of those that are not refused."""
+    for program in recorded_all(several):
+        for name, manifest in rendered.objects_of(program).items():
+            text = json.dumps(manifest, sort_keys=True, default=str)
+            if text not in _ACCEPTED:
+                accepted, said = dry_run(server, manifest)
+                assert accepted, f"{name}: {said}"
+                _ACCEPTED.add(text)
 
 
 @pytest.mark.parametrize("stack", rendered.STACKS)
@@ -226,13 +245,6 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 assert made.accepted, made.message
         named = {node["metadata"]["name"]: node for node in nodes}
         yield Cluster(server=server, stack=stack, plan=plan, nodes=named)
-
-
-def test_the_formulas_give_googles_example_of_a_node() -> None:
-    """4 vCPUs, 16 GB and a boot disk of 100 GB, as the page on node sizes shows them."""
-    assert allocatable_cpu(4) == pytest.approx(3.92)
-    assert allocatable_memory_gib(16) == pytest.approx(13498416 / 1024**2, rel=0.01)
-    assert allocatable_disk_gib(100, 0) == pytest.approx(47060071478 / 1024**3, rel=0.01)
 
 
 def test_the_plan_knows_the_labels_and_taints_of_its_nodes(cluster: Cluster) -> None:

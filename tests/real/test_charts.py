@@ -11,16 +11,11 @@ import pytest
 import versions
 from components.monitoring_stack import PROMETHEUS_URL
 from components.network import WEBHOOK_PORTS
+from planning.nodes import PLATFORM_CPUS, PLATFORM_GIB, allocatable_cpu, allocatable_memory_gib
 from tests.real import charts, rendered
 from tests.real.api_server import ApiServer, running
 from tests.real.charts import everything
-from tests.real.fake_nodes import (
-    NODE_POOL,
-    allocatable_cpu,
-    allocatable_memory_gib,
-    is_gpu_pool,
-    system_size,
-)
+from tests.real.fake_nodes import NODE_POOL, is_gpu_pool, system_size
 from tests.real.kubernetes_yaml import load_all
 
 TIER = "charts"
@@ -393,6 +388,9 @@ def test_the_system_pool_at_its_smallest_holds_everything(stack: str) -> None:
             _add(asked, _reloader(stack), resource["spec"]["replicas"])
         for claim in (item["spec"].get("storage") or {} for item in made(stack, kind)):
             assert claim["volumeClaimTemplate"]["spec"]["resources"]["requests"]["storage"]
+    # What planning refuses system nodes by is this sum, rounded up.
+    assert PLATFORM_CPUS * 0.9 <= asked["cpu"] / 1000 <= PLATFORM_CPUS
+    assert PLATFORM_GIB * 0.9 <= asked["memory"] / 1024 <= PLATFORM_GIB
     room = {"cpu": allocatable_cpu(vcpus) * nodes, "memory": allocatable_memory_gib(memory) * nodes}
     figures = (
         f"asked {asked['cpu'] / 1000:.2f} CPU and {asked['memory'] / 1024:.1f} GiB "
