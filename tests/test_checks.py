@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import settings
+from planning.checks.engine import TGI_VARIABLES
 from planning.drain import Drain
 from planning.refusal import Problem, Refusal
 from planning.schema import WHAT_CAN_BE_READ, Model, NotRead
@@ -194,6 +195,21 @@ def test_the_engines_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
     tight = model(repository="Qwen/Qwen2.5-32B-Instruct", batching={"maxTotalTokens": 30000})
     assert "llmserve:models[0].gpu" in problems(monkeypatch, tight)
     assert problems(monkeypatch, tight | {"environment": {"KV_CACHE_DTYPE": "fp8_e5m2"}}) == {}
+
+
+@pytest.mark.parametrize("name", [*TGI_VARIABLES, "VALIDATION_WORKERS"])
+def test_variables_that_would_do_nothing_or_harm_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = {"environment": {name: "0"}}
+    in_a_version = {"rollout": {"versions": [{"name": "stable", "weight": 100, **secret}]}}
+    for changed, place in ((secret, ""), (in_a_version, "rollout.versions[0].")):
+        found = problems(monkeypatch, model(**changed))
+        assert list(found) == [where := f"llmserve:models[0].{place}environment.{name}"]
+        # A value may be a secret.
+        assert found[where].value == ("0" if name == "VALIDATION_WORKERS" else None)
+    own = {"engine": "custom", "image": "own:1", "healthPath": "/", "repository": None, "revision": None}
+    metrics = {"requests": "a", "latencySeconds": "b", "queue": "c"}
+    custom = {key: value for key, value in model(**own, metrics=metrics, **secret).items() if value is not None}
+    assert problems(monkeypatch, custom) == {}
 
 
 def test_a_gated_model_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:

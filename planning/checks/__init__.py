@@ -28,6 +28,7 @@ _OF_A_MODEL = (
     platform.reserved_name,
     engine.needs,
     engine.ports,
+    engine.variables,
     engine.images,
     engine.token,
     engine.weights,

@@ -23,6 +23,22 @@ https://huggingface.co/docs/text-generation-inference/conceptual/quantization
 """
 
 
+_BESIDE_THE_DISK = "would put the weights beside the disk that is set aside for them"
+_MEASURED = "does nothing: TGI 3 measures it when it starts"
+TGI_VARIABLES = {
+    "API_KEY": "in a stack file is in clear, and TGI writes it into its log",
+    "HF_HOME": _BESIDE_THE_DISK,
+    "HF_HUB_CACHE": _BESIDE_THE_DISK,
+    "HUGGINGFACE_HUB_CACHE": _BESIDE_THE_DISK,
+    "MAX_BATCH_TOTAL_TOKENS": _MEASURED,
+    "MAX_INPUT_LENGTH": "is the old name of batching.maxInputTokens, and TGI takes only one of them",
+    "MAX_WAITING_TOKENS": _MEASURED,
+    "SHARDED": "is said by gpu.tensorParallel, and TGI refuses it for one GPU",
+    "WAITING_SERVED_RATIO": _MEASURED,
+}
+"""Variables that would do nothing in TGI, or harm."""
+
+
 def needs(_: Given, model: Model, key: str) -> Iterator[Problem]:
     """Refuse an engine without what it needs, and settings that it does not read."""
     of_a_hub_model = {name: getattr(model, name) for name in ("repository", "revision", "quantize", "dtype")}
@@ -54,6 +70,20 @@ def ports(_: Given, model: Model, key: str) -> Iterator[Problem]:
     if owner is not None:
         reason = f"port {model.port} is {owner}"
         yield Problem(key=f"{key}.port", reason=reason, fix="another port, such as 8080", value=str(model.port))
+
+
+def variables(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse variables that TGI does not read, or that would harm."""
+    if model.engine is not EngineName.TGI:
+        return
+    places = {f"{key}.environment": model.environment}
+    places |= {f"{key}.rollout.versions[{i}].environment": v.environment for i, v in enumerate(model.rollout.versions)}
+    for place, environment in places.items():
+        for name in sorted(environment.keys() & TGI_VARIABLES):
+            yield Problem(key=f"{place}.{name}", reason=TGI_VARIABLES[name], fix="leave it out")
+        if environment.get("VALIDATION_WORKERS") == "0":
+            where = f"{place}.VALIDATION_WORKERS"
+            yield Problem(key=where, reason="TGI does not start without a worker", fix="at least 1", value="0")
 
 
 def images(given: Given, model: Model, key: str) -> Iterator[Problem]:
