@@ -169,7 +169,7 @@ def _are_valid(program: Snapshot) -> None:
 
 @WHOLE
 @given(several=st.lists(stacks(careful=True).filter(is_accepted), min_size=BATCH, max_size=BATCH))
-def test_whatis_accepted_makes_a_graph_that_agrees_with_itself(several: list[Config]) -> None:
+def test_what_is_accepted_makes_a_graph_that_agrees_with_itself(several: list[Config]) -> None:
     for config, program in zip(several, recorded_all(several), strict=True):
         _agree(program)
         _are_valid(program)
