@@ -13,14 +13,13 @@ from components.models import Models
 from components.monitoring_stack import GRAFANA_SERVICE, NAMESPACE
 from components.platform import Platform
 from planning.explanation import explanation
-from planning.given import Given
 from planning.plan import plan
 from planning.refusal import Refusal
 
 declared = settings.load()
 stack = declared.stack
 try:
-    given = Given(stack=stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    given = declared.given(versions.ENGINE_IMAGES)
     decided = plan(given, file=declared.file, found=declared.problems)
 except Refusal as refusal:
     raise pulumi.RunError(str(refusal)) from refusal

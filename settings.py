@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from catalog.architectures import Architecture, from_hugging_face
+from planning.given import Given
 from planning.refusal import Problem
-from planning.schema import WHAT_CAN_BE_READ, Stack, TokenSource
+from planning.schema import WHAT_CAN_BE_READ, EngineName, Stack, TokenSource
 
 NAMESPACE = "llmserve"
 TOKEN_KEY = f"{NAMESPACE}:huggingFaceToken"
@@ -29,9 +30,15 @@ class Settings:
     """With problems only as much of it as could be read: asking for the rest raises NotRead."""
     architectures: Mapping[str, Architecture | None]
     """From the `config.json` files that models name, by the path as written; None where it could not be read."""
+    secret_keys: frozenset[str]
+    """Configuration keys whose values must not be shown."""
     hugging_face_token: pulumi.Output[str] | None
     problems: tuple[Problem, ...]
     """What could not be read, for the plan to refuse together with what it finds itself."""
+
+    def given(self, images: Mapping[EngineName, str]) -> Given:
+        """What planning judges: the settings, and what an engine runs where a model names no image of its own."""
+        return Given(stack=self.stack, images=images, architectures=self.architectures, secret_keys=self.secret_keys)
 
 
 def _key_of(field: str) -> str:
@@ -55,14 +62,14 @@ def load() -> Settings:
         if key in config:
             try:
                 values[Stack.model_fields[field].alias or field] = _decode(field, config[key])
-            except ValueError:
+            except (ValueError, RecursionError):
                 wanted = Stack.model_fields[field].annotation
                 problems.append(
                     Problem(
                         key=key,
                         reason=f"is not {_name_of(wanted)}",
                         fix=f"write {_name_of(wanted)}",
-                        value=config[key],
+                        value="[secret]" if key in secret_keys else config[key],
                     )
                 )
     broken = {problem.key for problem in problems}
@@ -79,6 +86,7 @@ def load() -> Settings:
         file=f"Pulumi.{pulumi.get_stack()}.yaml",
         stack=stack,
         architectures=architectures,
+        secret_keys=frozenset(secret_keys),
         hugging_face_token=pulumi.Config(NAMESPACE).require_secret("huggingFaceToken") if from_config else None,
         problems=(*problems, *unread),
     )
@@ -96,7 +104,7 @@ def _architectures(models: object) -> tuple[dict[str, Architecture | None], list
         try:
             content = json.loads((Path(__file__).parent / path).read_text(encoding="utf-8"))
             found[path] = from_hugging_face(content, name=path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             fix = "the path, from the project's folder, of the config.json in the model's repository"
             problems.append(
@@ -154,7 +162,9 @@ def _explain(detail: ErrorDetails, secret_keys: set[str]) -> Problem:
     location = detail["loc"]
     first = str(location[0])
     field = next(name for name, info in Stack.model_fields.items() if first in (info.alias, name))
-    key = _key_of(field) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
+    # Of a key that is wrong pydantic says so beside its name.
+    path = [part for part in location[1:] if part != "[key]"]
+    key = _key_of(field) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     value = None
     if detail["type"] not in ("missing", "extra_forbidden") and not isinstance(
         detail["input"], dict | list | BaseModel

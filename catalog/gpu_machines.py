@@ -78,6 +78,11 @@ def machines_with(gpu_type: GpuType, gpus: int | None = None, region: str | None
     ]
 
 
+def sizes_of(gpu_type: GpuType) -> list[int]:
+    """How many of a card a machine may have."""
+    return sorted({machine.gpus for machine in machines_with(gpu_type)})
+
+
 def regions_of(machines: Iterable[GpuMachine]) -> list[str]:
     """Their regions, sorted, each once."""
     return sorted({machine.region for machine in machines})

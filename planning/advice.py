@@ -9,6 +9,11 @@ from planning.schema import EngineName
 from planning.serving import ModelPlan
 
 EXAMPLE_PROJECT = "example-project"
+TGI_FAMILIES = ("gemma2", "gemma3_text", "llama", "mistral", "mixtral", "phi3", "qwen2")
+"""Of our families those with code of their own in TGI, which is what shards.
+
+https://github.com/huggingface/text-generation-inference/blob/v3.3.7/server/text_generation_server/models/__init__.py
+"""
 
 
 def warnings(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
@@ -17,6 +22,7 @@ def warnings(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
     yield from _of_images(given, models)
     for model in models:
         yield from _of_memory(model)
+        yield from _of_engine(model)
         yield from _of_drain(model)
         yield from _of_versions(model)
 
@@ -28,7 +34,13 @@ def _of_the_stack(given: Given) -> Iterator[str]:
             f"gcp:project is {EXAMPLE_PROJECT}, which is nobody's, and `make up` refuses it: "
             "pulumi config set gcp:project YOUR-PROJECT"
         )
-    vllm = [model.name for model in stack.models if model.engine is EngineName.VLLM and model.image is None]
+    vllm = [
+        model.name
+        for model in stack.models
+        if model.engine is EngineName.VLLM
+        and model.image is None
+        and model.environment.get("VLLM_ENABLE_CUDA_COMPATIBILITY") != "1"
+    ]
     if stack.gpu_driver_version == "default" and vllm:
         yield (
             f"llmserve:gpuDriverVersion is default, R535 up to GKE 1.33, and vLLM's image, which {vllm[0]} runs, needs "
@@ -81,6 +93,21 @@ def _of_memory(model: ModelPlan) -> Iterator[str]:
             yield f"model {model.name} fits tightly, and what the engine measures at start decides: {fit.arithmetic()}"
 
 
+def _of_engine(model: ModelPlan) -> Iterator[str]:
+    known, gpus = model.architecture, model.machine.gpus
+    if model.declared.engine is EngineName.TGI and known is not None and known.model_type not in TGI_FAMILIES:
+        yield (
+            f"model {model.name}: TGI 3.3.7 has no code of its own for {known.model_type} and runs it through "
+            f"Transformers: whether that works, and on {gpus} GPU{'s' * (gpus > 1)}, is not known here; vllm has it"
+        )
+    most = sum(version.replicas.maximum for version in model.versions if not version.replicas.paused)
+    if most > 2 * model.declared.scaling.max:
+        yield (
+            f"model {model.name}: its versions may have {most} replicas together, though scaling.max is "
+            f"{model.declared.scaling.max}: each with traffic has one at least"
+        )
+
+
 def _of_drain(model: ModelPlan) -> Iterator[str]:
     drain, declared = model.drain, model.declared
     longest = drain.longest_generation_seconds
@@ -93,7 +120,8 @@ def _of_drain(model: ModelPlan) -> Iterator[str]:
         )
     window = drain.spot_generation_seconds
     if window is not None and (needed or drain.engine_seconds) > window:
-        survives = f"about {drain.spot_answer_tokens:,} tokens" if drain.spot_answer_tokens is not None else "that long"
+        tokens = drain.spot_answer_tokens
+        survives = f"{window} seconds" if tokens is None else f"about {tokens:,} tokens"
         yield (
             f"model {model.name}: a spot node leaves a generation {window} seconds, and the longest may take "
             f"{needed or drain.engine_seconds:,.0f}: what is longer than {survives} is cut when the node is called back"

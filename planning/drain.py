@@ -21,8 +21,8 @@ EXIT_SECONDS = 30
 """Time after the last generation for the engine's shards to exit, and then the sidecar, which stops after them."""
 UNSTATED_ENGINE_SECONDS = 90
 """For an engine whose longest generation nobody can tell: TGI's own default."""
-MOST_ENGINE_SECONDS = 3600
-"""GKE waits an hour for a pod when it drains a node.
+MOST_ENGINE_SECONDS = 3600 - PRE_STOP_SECONDS - EXIT_SECONDS
+"""GKE waits an hour for a pod when it drains a node, the time before and after the engine's own included.
 
 https://docs.cloud.google.com/kubernetes-engine/docs/concepts/node-pool-upgrade-strategies
 """

@@ -1,5 +1,6 @@
 """What the checks judge: the declared stack, and what was looked up for it before."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -8,7 +9,7 @@ from catalog.architectures import Architecture, architecture_of
 from catalog.gpu_machines import GpuMachine, gpu_machines, machines_with
 from planning.drain import Drain, drain_of
 from planning.memory import Fit, fit, shard_problem, smallest_machines
-from planning.schema import EngineName, Model, Stack, Version
+from planning.schema import Batching, EngineName, Model, Stack, Version
 from planning.serving import merged
 
 VLLM_MEMORY_SHARE = 0.92
@@ -17,8 +18,16 @@ TGI_WIGGLE_ROOM = "0.90"
 """https://github.com/huggingface/text-generation-inference/blob/v3.3.7/server/text_generation_server/models/globals.py"""
 
 
+def longest_request(limits: Batching) -> int | None:
+    """Tokens that the limits let one request have, question and answer together; None without a limit."""
+    question = None if limits.max_input_tokens is None else limits.max_input_tokens + 1
+    return max((tokens for tokens in (limits.max_total_tokens, question) if tokens is not None), default=None)
+
+
 def share_of(text: str) -> float:
     """Read a share of the GPU's memory; ValueError unless it is above 0 and at most 1."""
+    if not re.fullmatch(r"\d*\.?\d+", text):
+        raise ValueError(f"{text} is no number")
     share = float(text)
     if not 0 < share <= 1:
         raise ValueError(f"{text} is not above 0 and at most 1")
@@ -42,6 +51,8 @@ class Given:
     images: Mapping[EngineName, str]
     architectures: Mapping[str, Architecture | None] = field(default_factory=dict)
     """By the path that stands in the stack; None for a file that could not be read, which is a problem already."""
+    secret_keys: frozenset[str] = frozenset()
+    """Configuration keys whose values must not be shown."""
 
     def architecture(self, model: Model) -> Architecture | None:
         """Find the shape of a model's network; None is unknown."""
@@ -67,7 +78,7 @@ class Given:
         """Tokens of KV cache without which the engine does not start: its longest request, TGI's batch of questions."""
         limits = merged(model.batching, version.batching)
         batch = limits.max_batch_prefill_tokens if model.engine is EngineName.TGI else None
-        return max(limits.max_total_tokens or 1, batch or 1)
+        return max(longest_request(limits) or 1, batch or 1)
 
     def fit(self, model: Model, version: Version) -> Fit | None:
         """Put a version into its GPUs; None where its architecture or weights are unknown."""
@@ -113,10 +124,9 @@ class Given:
         return drain_of(self.stack, model, total_tokens=max(known) if len(known) == len(longest) else None)
 
     def _longest_request(self, model: Model, version: Version) -> int | None:
-        """Tokens of one request, as limited, else as far as the model's context and the KV cache go."""
+        """Tokens of one request, as limited, else as far as the model's context goes."""
         if (limit := merged(model.batching, version.batching).max_total_tokens) is not None:
             return limit
-        known, found = self.architecture(model), self.fit(model, version)
-        if known is None or found is None:
-            return None
-        return min(known.maximum_positions, found.key_value_tokens)
+        # Not the tokens of KV cache: those are a floor, and TGI may find more.
+        known = self.architecture(model)
+        return None if known is None else known.maximum_positions

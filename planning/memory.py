@@ -14,7 +14,7 @@ from catalog.architectures import Architecture, Quantization
 from catalog.gpu_machines import GpuMachine
 
 MEMORY_FRACTION: Final = 0.9
-"""TGI's share of a card, TGI_WIGGLE_ROOM x CUDA_MEMORY_FRACTION. vLLM's --gpu-memory-utilization is the same."""
+"""TGI's share of a card, TGI_WIGGLE_ROOM x CUDA_MEMORY_FRACTION; vLLM's is planning/given.py's."""
 RESERVED_BYTES_PER_SHARD: Final = 1_500_000_000
 """For what a batch of questions needs while it is computed, and for CUDA graphs."""
 TIGHT: Final = 0.1

@@ -10,8 +10,16 @@ from typing import Final
 _KINDS: Final = (("standard", 4.0), ("highmem", 8.0), ("highcpu", 1.0))
 LOCAL_SSD_GIB: Final = 375
 """The size of every local SSD of an A2 machine."""
-HYPERDISK_ONLY: Final = ("n4", "c4")
+HYPERDISK_ONLY: Final = ("c4", "c4a", "c4d", "n4", "n4a", "n4d")
 """Machine families that take no Persistent Disk. https://docs.cloud.google.com/compute/docs/disks/hyperdisks"""
+WITH_GPUS: Final = ("a2", "a3", "a4", "a4x", "g2", "g4")
+"""Machine families that one pays for their GPUs."""
+FIRST_SYSTEM_NODES: Final = 3
+"""A regional cluster begins with one system node in each of three zones."""
+LARGEST_POD_GIB: Final = 2.1
+"""What Prometheus's pod asks for, the largest of the platform's."""
+_VCPUS: Final = (2, 4, 8, 16, 32, 48, 64, 80, 96, 128)
+"""Sizes that predefined machine types have; of E2 the first five."""
 
 GIB_A_VCPU: Final = {
     **{(family, kind): gib for family in ("e2", "n2", "n2d") for kind, gib in _KINDS},
@@ -65,6 +73,11 @@ def system_room(machine_type: str) -> tuple[float, float] | None:
     family, _, rest = machine_type.partition("-")
     kind, _, number = rest.partition("-")
     gib = GIB_A_VCPU.get((family, kind))
-    if gib is None or not number.isdigit() or number == "0":
+    if gib is None or not number.isdecimal() or int(number) not in _VCPUS[: 5 if family == "e2" else None]:
         return None
     return FOR_OURS * allocatable_cpu(int(number)), FOR_OURS * allocatable_memory_gib(int(number) * gib)
+
+
+def most_system_nodes(maximum: int) -> int:
+    """System nodes at the most: an upgrade adds one before it takes one away."""
+    return max(maximum + 1, FIRST_SYSTEM_NODES)

@@ -1,7 +1,8 @@
 """From what a stack declares to what it needs: the whole plan, or a refusal with every problem."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monitoring.scaling import replicas_for
 from planning.advice import warnings
@@ -36,7 +37,7 @@ def plan(given: Given, *, file: str, found: Iterable[Problem] = ()) -> Plan:
     `found` is what was wrong already when the settings were read. Raises Refusal with all of it at once.
     """
     if all_problems := [*found, *problems(given)]:
-        raise Refusal(file, all_problems)
+        raise Refusal(file, [_masked(problem, given.secret_keys) for problem in all_problems])
     stack = given.stack
     models = tuple(_model_plan(given, model) for model in stack.models)
     pools: list[Pool] = []
@@ -64,6 +65,12 @@ def plan(given: Given, *, file: str, found: Iterable[Problem] = ()) -> Plan:
         gateway_drain_seconds=max(LEAST_GATEWAY_SECONDS, *(model.drain.grace_seconds for model in models)),
         warnings=tuple(warnings(given, models)),
     )
+
+
+def _masked(problem: Problem, secret_keys: frozenset[str]) -> Problem:
+    if problem.value is None or re.split(r"[.\[]", problem.key)[0] not in secret_keys:
+        return problem
+    return replace(problem, value="[secret]")
 
 
 def _model_plan(given: Given, model: Model) -> ModelPlan:

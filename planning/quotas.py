@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from catalog.gpu_machines import GpuMachine, GpuType
+from planning.nodes import FIRST_SYSTEM_NODES, most_system_nodes
 from planning.plan import Plan
 from planning.schema import Capacity, Stack
 from planning.serving import boot_disk_gib
@@ -34,9 +35,6 @@ MACHINES: Final = "INSTANCES"
 SYSTEM_DISK_GIB: Final = 100
 VOLUMES_GIB: Final = 52
 """50 for Prometheus and 2 for Alertmanager, on GKE's default StorageClass, which is pd-balanced."""
-FIRST_NODES: Final = 3
-"""A regional cluster begins with one system node in each of three zones."""
-
 _COUNTED_TOGETHER: Final = ("e2", "n1")
 _COUNTED_ALONE: Final = ("c2", "c2d", "c3", "n2", "n2d", "t2a", "t2d")
 _SHARED_CORE: Final = re.compile(r"e2-(micro|small|medium)$")
@@ -139,8 +137,7 @@ def _replicas(plan: Plan, machine: GpuMachine) -> int:
 
 
 def _system_nodes(stack: Stack, each: int) -> _Count:
-    # An upgrade adds one node before it takes one away.
-    steady, most = (max(number, FIRST_NODES) for number in (stack.system_max_nodes, stack.system_max_nodes + 1))
+    steady, most = max(stack.system_max_nodes, FIRST_SYSTEM_NODES), most_system_nodes(stack.system_max_nodes)
     return _Count(what=stack.system_machine_type, steady=steady, most=most, each=each)
 
 

@@ -62,11 +62,13 @@ class Wrong(ValueError):  # noqa: N818  (it is the value that is wrong)
 
 def _network(text: str) -> str:
     try:
-        ipaddress.IPv4Network(text)
+        network = ipaddress.IPv4Network(text)
     except ValueError as error:
         raise Wrong(
             f"is not an IPv4 range: {error}", "write one as 10.0.0.0/20, with zeros where hosts would be"
         ) from error
+    if network.is_loopback or network.is_multicast or network.is_link_local or network.is_unspecified:
+        raise Wrong("is a range that no network of Google's takes", "a private range, such as 10.0.0.0/20")
     return text
 
 
@@ -95,32 +97,7 @@ def _no_word(name: str) -> str:
 MetricName = Annotated[LabelName, AfterValidator(_no_word)]
 
 
-def _free(name: str) -> str:
-    if name in TAKEN_VARIABLES:
-        raise Wrong(f"{name} is set by llmserve or by the node: {TAKEN_VARIABLES[name]}", "leave it out")
-    return name
-
-
-TAKEN_VARIABLES = {
-    "HF_TOKEN": "a token in a stack file is in clear; huggingFaceTokenFrom says where it comes from",
-    "HUGGING_FACE_HUB_TOKEN": "a token in a stack file is in clear; huggingFaceTokenFrom says where it comes from",
-    "LD_LIBRARY_PATH": "the driver is found by it",
-    "MODEL_ID": "repository",
-    "REVISION": "revision",
-    "PORT": "port",
-    "NUM_SHARD": "gpu.tensorParallel",
-    "QUANTIZE": "quantize",
-    "DTYPE": "dtype",
-    "GRACEFUL_TERMINATION_TIMEOUT": "drainSeconds",
-    "MAX_CONCURRENT_REQUESTS": "batching.maxConcurrentRequests",
-    "MAX_INPUT_TOKENS": "batching.maxInputTokens",
-    "MAX_TOTAL_TOKENS": "batching.maxTotalTokens",
-    "MAX_BATCH_PREFILL_TOKENS": "batching.maxBatchPrefillTokens",
-    "MAX_BATCH_SIZE": "batching.maxBatchSize",
-}
-"""Environment variables that a stack may not set, each with the setting or the reason that stands for it."""
-
-EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_free)]
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 def _no_truth(value: object) -> object:
@@ -159,9 +136,12 @@ class Declared(BaseModel):
     def _with_gaps(cls, written: Any, info: ValidationInfo) -> Any:
         if info.context is not WHAT_CAN_BE_READ or isinstance(written, cls):
             return written
-        given = written if isinstance(written, dict) else {}
         keys = {field.alias or name: field for name, field in cls.model_fields.items()}
-        return {key: given.get(key, _LEFT_OUT) for key, field in keys.items() if key in given or field.is_required()}
+        if not isinstance(written, dict):
+            return dict.fromkeys(keys, _LEFT_OUT)
+        return {
+            key: written.get(key, _LEFT_OUT) for key, field in keys.items() if key in written or field.is_required()
+        }
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -185,6 +165,15 @@ class Declared(BaseModel):
             if name in type(self).model_fields:
                 raise NotRead(name)
             return super().__getattr__(name)
+
+
+def read(declared: Declared, field: str) -> object:
+    """Get a setting, or None where it could not be read."""
+    try:
+        value: object = getattr(declared, field)
+    except NotRead:
+        return None
+    return value
 
 
 class Gpu(Declared):

@@ -20,7 +20,6 @@ import pulumi
 import settings
 import versions
 from planning.advice import EXAMPLE_PROJECT
-from planning.given import Given
 from planning.plan import plan
 from preview.files import read_mapping
 from preview.project import load_project, load_stack
@@ -274,7 +273,7 @@ def read(name: str) -> Site:
     os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
     pulumi.runtime.configure(pulumi.runtime.Settings(project=folder.name, stack=name))
     declared = settings.load()
-    given = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    given = declared.given(versions.ENGINE_IMAGES)
     return Site(
         name=name,
         plan=plan(given, file=declared.file, found=declared.problems),

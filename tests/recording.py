@@ -11,7 +11,6 @@ import pytest
 import preview
 import settings
 import versions
-from planning.given import Given
 from planning.plan import Plan, plan
 from preview import Snapshot
 from preview.project import Override, load_project, load_stack
@@ -73,5 +72,5 @@ def decided(stack: str, config: Mapping[str, str], paths: Mapping[str, str], mon
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(sorted(merged.secret_keys)))
     monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
     declared = settings.load()
-    given = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    given = declared.given(versions.ENGINE_IMAGES)
     return plan(given, file=declared.file, found=declared.problems)

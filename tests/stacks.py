@@ -12,7 +12,6 @@ import settings
 import versions
 from catalog.architectures import architectures
 from catalog.gpu_machines import GpuMachine, gpu_machines
-from planning.given import Given
 from planning.memory import smallest_machines
 from planning.plan import Plan, plan
 from planning.refusal import Refusal
@@ -240,7 +239,7 @@ def decided_of(config: Config) -> Plan:
         patch.setenv("PULUMI_CONFIG_SECRET_KEYS", "[]")
         patch.setattr("pulumi.get_stack", lambda: "any")
         declared = settings.load()
-    given = Given(stack=declared.stack, images=versions.ENGINE_IMAGES, architectures=declared.architectures)
+    given = declared.given(versions.ENGINE_IMAGES)
     return plan(given, file=declared.file, found=declared.problems)
 
 

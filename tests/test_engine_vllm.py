@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +21,12 @@ from monitoring.queries import activity, queue
 from monitoring.rules import rule_groups
 from monitoring.scaling import triggers
 from monitoring.served_model import ModelVersion, ServedModel
-from planning.checks import vllm
+from planning.checks import engine, vllm
 from planning.given import Given
 from planning.observed import engine_metrics
 from planning.plan import Plan
 from planning.refusal import Problem
-from planning.schema import WHAT_CAN_BE_READ, EngineName, Metrics, Model, Stack
+from planning.schema import WHAT_CAN_BE_READ, EngineName, Metrics, Model, NotRead, Stack
 from preview import Snapshot
 from tests.recording import Record, decided
 from tests.test_monitoring_dashboard import rules_of, series_of, without_macros
@@ -233,7 +234,16 @@ def found(
     judged = Given(
         stack=Stack.model_construct(), images={}, architectures={CONFIG: replace(shape, quantization=stored)}
     )
-    return list(vllm.problems(judged, declared(architecture=CONFIG, **(changes or {})), "llmserve:models[0]"))
+    return judge(judged, declared(architecture=CONFIG, **(changes or {})))
+
+
+def judge(judged: Given, model: Model) -> list[Problem]:
+    """Every check that knows vLLM, each as far as it can read."""
+    problems: list[Problem] = []
+    for check in (engine.variables, engine.weights, vllm.limits, vllm.quantised, vllm.groups, vllm.batch):
+        with suppress(NotRead):
+            problems += check(judged, model, "llmserve:models[0]")
+    return problems
 
 
 def keys(problems: list[Problem]) -> list[str]:
@@ -344,7 +354,7 @@ def test_one_setting_that_cannot_be_read_hides_no_other_mistake() -> None:
     written = MODEL | {"quantize": "nonsense", "batching": {"maxBatchSize": 4096}, "environment": {"HOME": "/"}}
     readable = Model.model_validate(written, context=WHAT_CAN_BE_READ)
     judged = Given(stack=Stack.model_construct(), images={})
-    assert keys(list(vllm.problems(judged, readable, "llmserve:models[0]"))) == [
+    assert keys(judge(judged, readable)) == [
         "environment.HOME",
         "batching.maxBatchSize",
     ]
@@ -375,9 +385,9 @@ def test_each_version_gets_its_own_arguments(program: Snapshot) -> None:
     arguments = {name: engine["args"] for name, engine in engines(program).items()}
     assert "--max-model-len=auto" in arguments["qwen-stable"]
     assert "--max-model-len=4096" in arguments["qwen-canary"]
-    for engine in engines(program).values():
+    for made in engines(program).values():
         # The image's own entry point is `vllm serve`.
-        assert "command" not in engine
+        assert "command" not in made
 
 
 def test_no_pod_is_killed_while_vllm_may_still_answer(program: Snapshot) -> None:

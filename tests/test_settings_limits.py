@@ -97,7 +97,7 @@ def test_a_custom_engine_has_no_settings_of_tgi_in_a_version_either(monkeypatch:
         "models[0].rollout.versions[0].weight": "100",
         "models[0].rollout.versions[0].batching.maxBatchSize": "3",
     }
-    with pytest.raises(Refusal, match=r"engine custom does not read rollout\.versions\[stable\]\.batching"):
+    with pytest.raises(Refusal, match=r"engine custom does not read rollout\.versions\[0\]\.batching"):
         decided("prod", {}, paths, monkeypatch)
 
 
@@ -224,8 +224,11 @@ def test_labels_and_the_order_of_providers(prod: Snapshot) -> None:
 
 
 NO_START = {
-    "a variable that a setting stands for": ({"models[1].environment.NUM_SHARD": "2"}, "NUM_SHARD is set by llmserve"),
-    "a token in clear": ({"models[0].environment.HF_TOKEN": "hf_x"}, "HF_TOKEN is set by llmserve"),
+    "a variable that a setting stands for": (
+        {"models[1].environment.NUM_SHARD": "two"},
+        "is set by gpu.tensorParallel",
+    ),
+    "a token in clear": ({"models[0].environment.HF_TOKEN": "hf_x"}, "huggingFaceTokenFrom says where"),
     "a port of TGI's own": ({"models[1].port": "9000"}, "port 9000 is one that TGI opens for itself"),
     "a port of the sidecar": ({"models[0].port": "15020"}, "port 15020 is one of the sidecar's"),
     "a question as long as the whole": (
@@ -251,7 +254,7 @@ def test_what_would_not_start_is_refused(name: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_pods_of_every_node_have_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Refusal, match="has no room for 42 nodes"):
+    with pytest.raises(Refusal, match="has no room for 43 nodes"):
         decided("prod", {"podRange": "10.64.0.0/19"}, {}, monkeypatch)
     assert decided("prod", {"podRange": "10.64.0.0/18"}, {}, monkeypatch).pools
 

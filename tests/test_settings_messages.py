@@ -45,6 +45,9 @@ def test_a_number_in_quotes_is_no_number(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_wrong_value_that_is_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, {"llmserve:domain": "hf_hidden!"}, ("llmserve:domain",))
     told = "".join(map(str, settings.load().problems))
+    given(monkeypatch, {"llmserve:systemMinNodes": "hf_hidden"}, ("llmserve:systemMinNodes",))
+    told += "".join(map(str, settings.load().problems))
+    assert "llmserve:systemMinNodes = [secret]" in told
     assert "llmserve:domain = [secret]" in told
     assert "hf_hidden" not in told
 

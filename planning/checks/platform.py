@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 
 from planning.given import Given
-from planning.nodes import HYPERDISK_ONLY, PLATFORM_CPUS, PLATFORM_GIB, system_room
+from planning.nodes import (
+    FOR_OURS,
+    HYPERDISK_ONLY,
+    LARGEST_POD_GIB,
+    PLATFORM_CPUS,
+    PLATFORM_GIB,
+    WITH_GPUS,
+    system_room,
+)
 from planning.refusal import Problem
-from planning.schema import Model
+from planning.schema import Model, Rollout, read
 
 HUGGING_FACE = "hugging-face-token"
 """Of the Secret with the token in the models' namespace, and of the account that fills it."""
@@ -31,17 +39,22 @@ def gateway(given: Given) -> Iterator[Problem]:
         )
 
 
-def system_nodes(given: Given) -> Iterator[Problem]:
-    """Refuse bounds that cross, and machines that take no disk of the kind that they would get."""
-    stack = given.stack
-    family = stack.system_machine_type.partition("-")[0]
+def system_machine(given: Given) -> Iterator[Problem]:
+    """Refuse machines that take no disk of the kind that they would get, and those with GPUs."""
+    written = given.stack.system_machine_type
+    family = written.partition("-")[0]
+    fix = "an e2 or n2 machine, such as e2-standard-4"
     if family in HYPERDISK_ONLY:
-        yield Problem(
-            key="llmserve:systemMachineType",
-            reason=f"{family} machines take Hyperdisks only, and the system nodes have pd-balanced disks",
-            fix="an e2 or n2 machine, such as e2-standard-4",
-            value=stack.system_machine_type,
-        )
+        reason = f"{family} machines take Hyperdisks only, and the system nodes have pd-balanced disks"
+        yield Problem(key="llmserve:systemMachineType", reason=reason, fix=fix, value=written)
+    if family in WITH_GPUS:
+        reason = f"{family} machines have GPUs, and the system nodes are for everything that needs none"
+        yield Problem(key="llmserve:systemMachineType", reason=reason, fix=fix, value=written)
+
+
+def system_bounds(given: Given) -> Iterator[Problem]:
+    """Refuse bounds that cross."""
+    stack = given.stack
     if stack.system_min_nodes > stack.system_max_nodes:
         yield Problem(
             key="llmserve:systemMinNodes",
@@ -65,32 +78,37 @@ def system_room_for_the_platform(given: Given) -> Iterator[Problem]:
             fix="e2-standard-4, or a higher systemMaxNodes",
             value=stack.system_machine_type,
         )
+    elif (one := room[1] / FOR_OURS) < LARGEST_POD_GIB:
+        yield Problem(
+            key="llmserve:systemMachineType",
+            reason=f"one of them leaves {one:.1f} GiB to pods, and Prometheus asks for {LARGEST_POD_GIB:g} in one",
+            fix="e2-standard-4",
+            value=stack.system_machine_type,
+        )
 
 
-def names(given: Given) -> Iterator[Problem]:
+def names_apart(given: Given) -> Iterator[Problem]:
     """Refuse two objects of one name."""
     models = given.stack.models
-    own = [model.name for model in models]
+    own = [name for model in models if isinstance(name := read(model, "name"), str)]
     for name in sorted({name for name in own if own.count(name) > 1}):
         yield Problem(
             key="llmserve:models",
             reason=f"the name {name} stands there {own.count(name)} times",
             fix="give each its own name",
         )
-    if len(set(own)) < len(own):
-        return
-    workloads = [f"{model.name}-{version.name}" for model in models for version in model.rollout.versions]
-    for name in sorted({name for name in workloads if workloads.count(name) > 1}):
-        # Two versions of one name make one too, and that is said of the model.
-        if (
-            len({model.name for model in models for v in model.rollout.versions if f"{model.name}-{v.name}" == name})
-            > 1
-        ):
-            yield Problem(
-                key="llmserve:models",
-                reason=f"a model and its version make the name {name}, which another pair makes too",
-                fix="rename one of them",
-            )
+    made: dict[str, set[str]] = {}
+    for model in models:
+        name, rollout = read(model, "name"), read(model, "rollout")
+        versions = read(rollout, "versions") if isinstance(rollout, Rollout) else None
+        for version in versions if isinstance(versions, tuple) else ():
+            made.setdefault(f"{name}-{read(version, 'name')}", set()).add(str(name))
+    for workload in sorted(workload for workload, names in made.items() if len(names) > 1):
+        yield Problem(
+            key="llmserve:models",
+            reason=f"a model and its version make the name {workload}, which another pair makes too",
+            fix="rename one of them",
+        )
 
 
 def reserved_name(_: Given, model: Model, key: str) -> Iterator[Problem]:

@@ -12,18 +12,26 @@ def signal(_: Given, model: Model, key: str) -> Iterator[Problem]:
     scaling = model.scaling
     by_rate = scaling.requests_per_second_per_replica is not None
     by_queue = scaling.queue_per_replica is not None
-    if by_rate == by_queue:
+    normal = scaling.normal_requests_per_second is not None
+    if by_rate and by_queue:
         yield Problem(
             key=f"{key}.scaling",
-            reason="needs exactly one of requestsPerSecondPerReplica and queuePerReplica: two scalers on one "
-            "Deployment would undo each other",
-            fix="keep the signal to scale on" if by_rate else "queuePerReplica: 4, where Google advises to begin",
+            reason="has requestsPerSecondPerReplica and queuePerReplica, exactly one of which can decide",
+            fix="keep one; normalRequestsPerSecond goes with the first",
         )
-    if by_rate != (scaling.normal_requests_per_second is not None):
+    elif not by_rate and not by_queue:
+        yield Problem(
+            key=f"{key}.scaling",
+            reason="needs exactly one of requestsPerSecondPerReplica and queuePerReplica"
+            + (": normalRequestsPerSecond alone scales nothing" if normal else ""),
+            fix="requestsPerSecondPerReplica and normalRequestsPerSecond, or queuePerReplica alone (4 is where Google "
+            "advises to begin)",
+        )
+    elif by_rate != normal:
         yield Problem(
             key=f"{key}.scaling",
             reason="requestsPerSecondPerReplica and normalRequestsPerSecond go together: neither says much alone",
-            fix="write both, or neither",
+            fix="add normalRequestsPerSecond" if by_rate else "leave normalRequestsPerSecond out",
         )
     if by_queue and model.engine is EngineName.CUSTOM and model.metrics is not None and model.metrics.queue is None:
         yield Problem(

@@ -5,12 +5,12 @@ vllm/config/scheduler.py (`verify_max_model_len`) and vllm/engine/arg_utils.py (
 longer than the model's, and heads that cannot be shared out, are refused for every engine.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 
+from catalog.gpu_machines import sizes_of
 from planning.given import Given
 from planning.refusal import Problem
-from planning.schema import Batching, EngineName, Model, NotRead
+from planning.schema import Batching, EngineName, Model
 from planning.serving import merged
 
 WAYS = ("awq", "compressed-tensors", "fp8", "gptq")
@@ -29,43 +29,25 @@ UNREAD_LIMITS = {
         "leave it out: vLLM lets requests wait",
     ),
 }
-UNREAD_VARIABLES = {
-    "CUDA_MEMORY_FRACTION": "is TGI's: vLLM does not read it",
-    "KV_CACHE_DTYPE": "is TGI's: vLLM does not read it",
-    "TGI_WIGGLE_ROOM": "is TGI's: vLLM does not read it",
-    "HF_HOME": "would put the weights beside the disk that is set aside for them",
-    "HF_HUB_CACHE": "would put the weights beside the disk that is set aside for them",
-    "HOME": "would put the weights beside the disk that is set aside for them",
-    "XDG_CACHE_HOME": "would put the weights beside the disk that is set aside for them",
-    "VLLM_API_KEY": "a key in a stack file is in clear",
-}
 
 
-def problems(given: Given, model: Model, key: str) -> Iterator[Problem]:
-    """Judge a model that vLLM serves."""
-    if model.engine is EngineName.VLLM:
-        for check in (_unread, _quantised, _groups, _batch):
-            # One that asks for a setting that could not be read is left there.
-            with suppress(NotRead):
-                yield from check(given, model, key)
-
-
-def _unread(_: Given, model: Model, key: str) -> Iterator[Problem]:
+def limits(_: Given, model: Model, key: str) -> Iterator[Problem]:
     """Refuse settings that would do nothing, or harm."""
-    places: dict[str, tuple[Batching | None, Mapping[str, str]]] = {key: (model.batching, model.environment)}
-    for index, version in enumerate(model.rollout.versions):
-        places[f"{key}.rollout.versions[{index}]"] = (version.batching, version.environment)
-    for place, (limits, environment) in places.items():
+    if model.engine is not EngineName.VLLM:
+        return
+    places = {key: model.batching}
+    places |= {f"{key}.rollout.versions[{i}]": v.batching for i, v in enumerate(model.rollout.versions)}
+    for place, written in places.items():
         for name, (reason, fix) in UNREAD_LIMITS.items():
-            if limits is not None and (value := getattr(limits, name)) is not None:
+            if written is not None and (value := getattr(written, name)) is not None:
                 alias = Batching.model_fields[name].alias
                 yield Problem(key=f"{place}.batching.{alias}", reason=reason, fix=fix, value=str(value))
-        for name in sorted(environment.keys() & UNREAD_VARIABLES):
-            yield Problem(key=f"{place}.environment.{name}", reason=UNREAD_VARIABLES[name], fix="leave it out")
 
 
-def _quantised(given: Given, model: Model, key: str) -> Iterator[Problem]:
-    """Refuse weights that vLLM cannot read, and another way to quantise than that of the weights."""
+def quantised(given: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse weights that vLLM cannot read."""
+    if model.engine is not EngineName.VLLM:
+        return
     if model.quantize is not None and model.quantize not in WAYS:
         yield Problem(
             key=f"{key}.quantize",
@@ -84,17 +66,12 @@ def _quantised(given: Given, model: Model, key: str) -> Iterator[Problem]:
             fix="a repository whose weights are quantised by awq, compressed-tensors, fp8 or gptq, or not at all",
             value=model.architecture,
         )
-    elif stored in WAYS and model.quantize not in (None, stored):
-        yield Problem(
-            key=f"{key}.quantize",
-            reason=f"the weights are quantised by {stored}, and vLLM starts with no other way than theirs",
-            fix="leave it out: vLLM finds it in the model's config.json",
-            value=model.quantize,
-        )
 
 
-def _groups(given: Given, model: Model, key: str) -> Iterator[Problem]:
+def groups(given: Given, model: Model, key: str) -> Iterator[Problem]:
     """Refuse shards that would cut through a group of AWQ weights, which share one scale."""
+    if model.engine is not EngineName.VLLM:
+        return
     known, shards = given.architecture(model), model.gpu.tensor_parallel
     if known is None or known.quantization is None or known.experts > 1:
         return
@@ -104,7 +81,7 @@ def _groups(given: Given, model: Model, key: str) -> Iterator[Problem]:
     rows = (known.intermediate_size, known.attention_heads * known.head_dim)
     # Rows that cannot be shared out at all are refused for every engine.
     if any(row % shards == 0 and row // shards % group for row in rows):
-        possible = [str(n) for n in (1, 2, 4, 8, 16) if all(row % (n * group) == 0 for row in rows)]
+        possible = [str(n) for n in sizes_of(model.gpu.type) if all(row % (n * group) == 0 for row in rows)]
         yield Problem(
             key=f"{key}.gpu.tensorParallel",
             reason=f"{shards} shards cut through a group of {group} AWQ weights: rows have {rows[0]:,} or {rows[1]:,}",
@@ -113,8 +90,10 @@ def _groups(given: Given, model: Model, key: str) -> Iterator[Problem]:
         )
 
 
-def _batch(_: Given, model: Model, key: str) -> Iterator[Problem]:
+def batch(_: Given, model: Model, key: str) -> Iterator[Problem]:
     """Refuse more requests in a batch than it may have tokens, as the model and each version add up."""
+    if model.engine is not EngineName.VLLM:
+        return
     told = set()
     for version in model.rollout.versions:
         limits = merged(model.batching, version.batching)
