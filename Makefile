@@ -40,7 +40,7 @@ preview: $(VENV)/runtime.stamp ## Show all that `pulumi up` would make, offline:
 test: $(VENV)/development.stamp ## Prove that it works, without a cloud: [ARGS="-k smoke"]
 	@$(RUN) pytest $(ARGS)
 
-test-long: $(VENV)/development.stamp ## Try twenty times as many random stacks: whole programs, for an hour [ARGS=...]
+test-long: $(VENV)/development.stamp ## Try many more random stacks, 2,000 of them as whole programs; half an hour [ARGS=...]
 	@LLMSERVE_TEST_LONG=1 $(RUN) pytest tests/test_properties.py $(ARGS)
 
 test-real: $(VENV)/development.stamp ## Hold it against every real program on PATH, and say which were not there: [CHARTS=DIR CRDS=DIR]
