@@ -77,7 +77,9 @@ def load() -> Settings:
         stack = Stack.model_validate(values)
     except ValidationError as error:
         found = [_explain(detail, secret_keys) for detail in error.errors(include_url=False)]
-        problems += [problem for problem in found if problem.key not in broken]
+        # Of a variable both name and value may be wrong: of one key one thing is said.
+        once = {problem.key: problem for problem in reversed(found)}
+        problems += [problem for problem in found if problem.key not in broken and once[problem.key] is problem]
         stack = Stack.model_validate(values, context=WHAT_CAN_BE_READ)
     problems += _token_problems(config, secret_keys)
     architectures, unread = _architectures(values.get("models"))
