@@ -27,7 +27,7 @@ $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEE
 endif
 endif
 
-.PHONY: help setup preview test test-long test-real check bench tables bootstrap doctor up smoke unstick destroy pin clean
+.PHONY: help setup preview test test-long test-real check bench tables simulate bootstrap doctor up smoke unstick destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,11 +51,15 @@ check: $(VENV)/development.stamp ## Lint, formatting and types
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy .
 
-bench: $(VENV)/development.stamp ## Time the preview against the bare SDK: [ARGS=...]
-	@$(VENV)/bin/python bench/preview.py $(ARGS)
+bench: $(VENV)/development.stamp ## Time the preview against the bare SDK, and the simulator: [ARGS="--rounds 3"]
+	@$(RUN) bench.simulate $(ARGS)
+	@$(RUN) bench.preview $(ARGS)
 
 tables: $(VENV)/runtime.stamp ## Write the tables in docs/ anew from the catalogue
-	@$(RUN) scripts.memory_table --write
+	@$(RUN) scripts.tables
+
+simulate: $(VENV)/runtime.stamp ## Simulate a day of requests: waits, replicas, money: STACK=prod [TRACE=FILE] [ARGS=--help]
+	@$(RUN) scripts.simulate $(or $(STACK),prod) $(if $(TRACE),--trace "$(TRACE)") $(ARGS)
 
 bootstrap: $(VENV)/runtime.stamp ## Make what a team needs once in its project: STACK=prod [ARGS=--dry-run]
 	@$(RUN) scripts.bootstrap $(STACK) $(ARGS)

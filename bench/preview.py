@@ -4,28 +4,28 @@ Every side runs in processes of its own from a cold interpreter, in turns, so th
 figures are medians. Garbage collection is off on every Python side, at the end of the process too: left on, bare
 imports take about twice as long. Peak memory is that of the largest process of a side.
 
-`make bench`, or `.venv/bin/python bench/preview.py [--rounds N] [--stack STACK]`; the exit code is 1 if a promise is
+`make bench`, or `.venv/bin/python -m bench.preview [--rounds N] [--stack STACK]`; the exit code is 1 if a promise is
 broken.
 """
 
-# ruff: noqa: PLC0415, S607 - the project is found only here; pulumi is whatever PATH has
+# ruff: noqa: S607 - pulumi is whatever PATH has
 
 import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-MEGABYTE = 1024
+from bench.sides import ROOT, Side, measure, ratio, verdict
+from preview.project import load_project, load_stack
+from preview.request import Run
+from preview.run import run_all
+
 FURTHER_STACKS = 4
 IGNORED = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "tests", "bench")
 
@@ -79,63 +79,6 @@ for number in range(({count} - 3) // 3):
 '''
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
-    """One thing to time: a command, where to run it, and with which environment beside the usual."""
-
-    name: str
-    command: Sequence[str]
-    folder: Path = ROOT
-    environment: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """Medians of one side: seconds, and peak memory of its largest process in MB."""
-
-    seconds: float
-    peak: float
-
-
-def measure(sides: Sequence[Side], rounds: int) -> dict[str, Measured]:
-    """Run every side once unmeasured, then `rounds` times in turns."""
-    taken: dict[str, list[tuple[float, float]]] = {side.name: [] for side in sides}
-    for number in range(rounds + 1):
-        for side in sides:
-            figures = run(side)
-            if number:
-                taken[side.name].append(figures)
-            label = f"round {number}/{rounds}" if number else "warming up"
-            if sys.stderr.isatty():
-                print(f"\r\x1b[K{label}: {side.name} {figures[0]:.2f} s", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
-    return {
-        name: Measured(
-            seconds=statistics.median(seconds for seconds, _ in figures),
-            peak=statistics.median(peak for _, peak in figures),
-        )
-        for name, figures in taken.items()
-    }
-
-
-def run(side: Side) -> tuple[float, float]:
-    """Run one side once: seconds and peak memory in MB. SystemExit with its last words where it fails."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(side.environment or {})}
-    with tempfile.TemporaryFile() as errors:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            list(side.command), cwd=side.folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            errors.seek(0)
-            raise SystemExit(f"{side.name} failed:\n{errors.read().decode(errors='replace')[-2000:]}")
-    return seconds, usage.ru_maxrss / MEGABYTE
-
-
 def bare(name: str, modules: Sequence[str], work: Path) -> Side:
     """A Python process that imports these modules and nothing else."""
     listed = work / f"{name}.json"
@@ -152,11 +95,6 @@ def sdk_modules(folder: Path, stack: str) -> list[str]:
     """The modules of installed packages that a stack's program ends up with, in the order in which they were
     loaded.
     """
-    sys.path.insert(0, str(ROOT))
-    from preview.project import load_project, load_stack
-    from preview.request import Run
-    from preview.run import run_all
-
     project = load_project(folder)
     result = run_all([Run(project=project, config=load_stack(project, stack), list_modules=True)])[0]
     if isinstance(result, Exception):
@@ -217,18 +155,6 @@ def real_engine(folder: Path, stack: str, work: Path) -> Side | str:
         folder=copy,
         environment=environment,
     )
-
-
-def verdict(name: str, figure: float, limit: float, shown: Callable[[float], str]) -> bool:
-    """Print one promise, its figure, and whether it holds."""
-    holds = figure <= limit
-    print(f"{'pass' if holds else 'FAIL'}  {name}: {shown(figure)} (at most {shown(limit)})")
-    return holds
-
-
-def ratio(value: float) -> str:
-    """A ratio for a person."""
-    return f"{value:.2f}x"
 
 
 def main() -> None:

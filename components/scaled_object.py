@@ -4,15 +4,17 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.handover import Handover
-from monitoring.scaling import triggers
+from monitoring.scaling import (
+    POLLING_SECONDS,
+    SCALE_DOWN_PODS,
+    SCALE_DOWN_SECONDS,
+    SCALE_UP_PODS,
+    SCALE_UP_SECONDS,
+    stabilization_seconds,
+    triggers,
+)
 from planning.observed import engine_metrics
 from planning.serving import ModelPlan, Version
-
-POLLING_SECONDS = 15
-"""How often KEDA asks: a sleeping model wakes that much later at worst. Prometheus scrapes as often."""
-
-SCALE_UP_PODS, SCALE_UP_SECONDS = 2, 60
-"""A GPU node takes minutes to come; asking for many at once on a short burst buys GPUs that find nothing to do."""
 
 
 def scaled_object(
@@ -56,9 +58,10 @@ def scaled_object(
                             "policies": [{"type": "Pods", "value": SCALE_UP_PODS, "periodSeconds": SCALE_UP_SECONDS}]
                         },
                         "scaleDown": {
-                            # A replica given away too early costs a whole start to have back.
-                            "stabilizationWindowSeconds": min(startup_seconds, 3600),
-                            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+                            "stabilizationWindowSeconds": stabilization_seconds(startup_seconds),
+                            "policies": [
+                                {"type": "Pods", "value": SCALE_DOWN_PODS, "periodSeconds": SCALE_DOWN_SECONDS}
+                            ],
                         },
                     }
                 }

@@ -12,6 +12,23 @@ _MILLI = 1000
 https://github.com/kedacore/keda/blob/v2.20.2/pkg/scalers/scaler.go
 """
 
+POLLING_SECONDS = 15
+"""How often KEDA asks: a sleeping model wakes that much later at worst. Prometheus scrapes as often."""
+
+SCALE_UP_PODS, SCALE_UP_SECONDS = 2, 60
+"""A GPU node takes minutes to come; asking for many at once on a short burst buys GPUs that find nothing to do."""
+
+SCALE_DOWN_PODS, SCALE_DOWN_SECONDS = 1, 60
+"""A replica given away too early costs a whole start to have back."""
+
+_LONGEST_STABILIZATION_SECONDS = 3600
+"""https://kubernetes.io/docs/reference/kubernetes-api/autoscaling/horizontal-pod-autoscaler-v2/"""
+
+
+def stabilization_seconds(startup_seconds: int) -> int:
+    """How long the HorizontalPodAutoscaler looks back for a higher number before it takes a replica away."""
+    return min(startup_seconds, _LONGEST_STABILIZATION_SECONDS)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrometheusTrigger:

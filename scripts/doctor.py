@@ -15,17 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pulumi
-
-import settings
-import versions
 from planning.advice import EXAMPLE_PROJECT
-from planning.plan import plan
 from preview.files import read_mapping
-from preview.project import load_project, load_stack
 from scripts import hub, live_quotas, pulumi_command
 from scripts.asking import NotAsked, Outcome, Site, Verdict, gcloud, last, not_asked, ok, output_of, problem
 from scripts.bootstrap import GCLOUD_MISSING, SERVICES
+from scripts.stack_plan import read_plan
 from scripts.terminal import run, say, shown
 from scripts.up import CREDENTIALS_MISSING, PLUGIN_MISSING
 
@@ -267,17 +262,11 @@ def read(name: str) -> Site:
 
     Raises PreviewError for a file that the engine would not take, Refusal for a stack that is refused.
     """
-    folder = load_project(Path())
-    merged = load_stack(folder, name)
-    os.environ["PULUMI_CONFIG"] = json.dumps(dict(merged.values))
-    os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
-    pulumi.runtime.configure(pulumi.runtime.Settings(project=folder.name, stack=name))
-    declared = settings.load()
-    given = declared.given(versions.ENGINE_IMAGES)
+    found = read_plan(name)
     return Site(
         name=name,
-        plan=plan(given, file=declared.file, found=declared.problems),
-        pulumi_versions=str(read_mapping(folder.root / folder.file).get("requiredPulumiVersion", "")),
+        plan=found.plan,
+        pulumi_versions=str(read_mapping(found.project.root / found.project.file).get("requiredPulumiVersion", "")),
     )
 
 

@@ -1,17 +1,11 @@
-"""`.venv/bin/python -m scripts.memory_table`: what the A2 machines hold of each model, as docs/memory.md shows it."""
+"""The table of docs/memory.md: what the A2 machines hold of each model."""
 
-import argparse
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from catalog.architectures import Architecture, architectures
 from catalog.gpu_machines import gpu_machines
 from planning.memory import Verdict, fit, shard_problem
 
-PAGE = Path(__file__).parent.parent / "docs" / "memory.md"
-BEGIN = "<!-- begin of what `.venv/bin/python -m scripts.memory_table --write` wrote -->"
-END = BEGIN.replace("begin", "end", 1)
 SHAPES = tuple(f"a2-{family}-{gpus}g" for family in ("highgpu", "ultragpu") for gpus in (1, 2, 4, 8))
 QUANTISED = {
     "llama-3.3-70b": ("fp8", "awq", "bitsandbytes-nf4"),
@@ -63,26 +57,3 @@ def _cell(architecture: Architecture, quantize: str | None, gpus: int, memory: i
         return "no"
     tokens = f"{found.key_value_tokens / 1000:,.0f}k"
     return f"{tokens} tight" if found.verdict is Verdict.TIGHT else tokens
-
-
-def rewritten(page: str) -> str:
-    """Put the table between its two marks. Raises ValueError where they are missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no two marks: {BEGIN} {END}")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Print the table, or write it."""
-    parser = argparse.ArgumentParser(prog="memory_table", description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"put it into {PAGE.name} instead of printing it")
-    if parser.parse_args(arguments).write:
-        PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print(table())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

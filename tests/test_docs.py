@@ -10,6 +10,7 @@ from planning.quotas import quotas
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
 from preview.document import document
 from preview.text import Style, render
+from scripts.tables import DOCS, TABLES, marks, rewritten, whole
 from settings import GOOGLE_KEYS, KEYS, TOKEN_KEY
 from tests.recording import ROOT, Record, decided
 
@@ -61,6 +62,19 @@ def test_every_default_in_the_table_is_the_one_that_holds() -> None:
             assert re.search(
                 rf"  {key}:\n    type: \w+\n(    items: .*\n)?    default: {re.escape(default)}\n", project
             ), key
+
+
+@pytest.mark.parametrize("page", TABLES)
+def test_the_tables_in_the_documents_are_those_that_the_command_makes(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert whole(page, text) == text, "stale: make tables"
+
+
+def test_a_table_without_its_marks_is_refused() -> None:
+    opening, closing = marks("one")
+    assert rewritten(f"a\n{opening}\nold\n{closing}\nb", "one", "new") == f"a\n{opening}\nnew\n{closing}\nb"
+    with pytest.raises(ValueError, match="marks"):
+        rewritten(f"a\n{opening}\nold\nb", "one", "new")
 
 
 def test_every_make_target_in_the_documents_exists() -> None:

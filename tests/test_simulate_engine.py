@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from planning.simulate.arrivals import Request
 from planning.simulate.engine import Batching, Limits, Replica, Served, Timing
+from tests.queueing import TIMING, erlang_c, markovian, roomy
 
 
 def run(replica: Replica, requests: list[Request]) -> list[Served]:
@@ -123,22 +123,8 @@ def test_jumping_is_stepping(requests: list[Request], timing: Timing, limits: Li
 
 def waits(servers: int, load: float, count: int, seed: int) -> float:
     """Mean wait of Poisson arrivals at exponential servers, in units of the mean service time."""
-    random, at, made = Random(seed), 0.0, []  # noqa: S311  (no secret)
-    for _ in range(count):
-        at += random.expovariate(load * servers)
-        made.append(Request(at=at, input_tokens=1, output_tokens=max(1, round(random.expovariate(1) * 5000))))
-    roomy = Limits(sequences=servers, cached_tokens=10**9, prefill_tokens=10**9, requests=10**9)
-    replica = Replica(Timing(step=1 / 5000), roomy)
-    ended = run(replica, made)
+    ended = run(Replica(TIMING, roomy(servers)), markovian(servers, load, count, seed))
     return sum((served.begun or 0) - served.offered for served in ended) / len(ended)
-
-
-def erlang_c(servers: int, load: float) -> float:
-    """Mean wait of M/M/c in mean service times."""
-    offered = load * servers
-    waiting = offered**servers / math.factorial(servers) / (1 - load)
-    probability = waiting / (sum(offered**k / math.factorial(k) for k in range(servers)) + waiting)
-    return probability / (servers * (1 - load))
 
 
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.5), (4, 0.6)])

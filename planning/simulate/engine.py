@@ -103,12 +103,23 @@ class Replica:
         """Requests that are in the batch."""
         return len(self._running) + len(self._reading)
 
+    @property
+    def outstanding(self) -> int:
+        """Requests that are here, in the batch or before it."""
+        return len(self.waiting) + len(self._running) + len(self._reading)
+
+    def busy_by(self, now: float) -> float:
+        """Seconds of work until now, what is under way included."""
+        return self.busy_seconds + (now - self._run_start if self.in_flight else 0.0)
+
+    def holds(self, request: Request) -> bool:
+        """Whether the request could ever be served here."""
+        limits = self._limits
+        return request.tokens <= limits.cached_tokens and request.input_tokens <= limits.prefill_tokens
+
     def offer(self, request: Request, now: float) -> Served | None:
         """Take a request, or None where the engine is overloaded or could never hold it."""
-        limits = self._limits
-        if len(self.waiting) + self.in_flight >= limits.requests:
-            return None
-        if request.tokens > limits.cached_tokens or request.input_tokens > limits.prefill_tokens:
+        if self.outstanding >= self._limits.requests or not self.holds(request):
             return None
         served = Served(request=request, offered=now)
         self.waiting.append(served)
@@ -140,6 +151,14 @@ class Replica:
             ended.append(served)
         self._begin(now)
         return ended
+
+    def stop(self, now: float) -> list[Served]:
+        """End at once; return what had not ended, in the order in which it came."""
+        self.busy_seconds = self.busy_by(now)
+        left = [*(served for *_, served in self._running), *self._reading, *self.waiting]
+        self._running, self._reading, self.next_at = [], [], math.inf
+        self.waiting.clear()
+        return sorted(left, key=lambda served: served.offered)
 
     def _join(self) -> None:
         """Put what was read in into the batch; its first token is made already."""

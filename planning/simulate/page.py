@@ -1,0 +1,155 @@
+"""Runs as one HTML page with pictures: no network, no script, readable on paper."""
+
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from planning.simulate.report import document, rows
+from planning.simulate.results import Moment, Results, Use, quantiles
+from planning.simulate.scenario import Scenario
+
+BINS: Final = 288
+"""Five minutes each, of a day."""
+_COLORS: Final = {
+    Use.SERVING: "#2a7f62",
+    Use.IDLE: "#8fc7a8",
+    Use.STARTING: "#e0a030",
+    Use.DRAINING: "#7a6fb0",
+    Use.EMPTY: "#b8b8b8",
+}
+_STYLE: Final = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
+h2 { margin-top: 2.5rem } svg { width: 100%; height: auto }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ddd }
+th { font-weight: 600; white-space: nowrap }
+td.by { color: #555 }
+@media print {
+  body { margin: 0; max-width: none; font-size: 10pt }
+  h2 { break-before: page }
+  h2:first-of-type { break-before: auto }
+}
+"""
+
+
+def page(stack: str, runs: Iterable[tuple[Scenario, Results]]) -> str:
+    """Make the page of a stack's runs; the same runs give the same bytes."""
+    sections = "\n".join(_section(scenario, results) for scenario, results in runs)
+    title = f"Simulation of {escape(stack)}"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
+        f"<body><h1>{title}</h1>\n{sections}\n</body></html>\n"
+    )
+
+
+def _section(scenario: Scenario, results: Results) -> str:
+    found = document(scenario, results)
+    figures = _table((name, value) for name, value in rows(found))
+    rests = _table(
+        (assumption.what, assumption.value, "; ".join(filter(None, (assumption.by, assumption.detail))))
+        for assumption in scenario.assumptions
+    )
+    return f"<h2>{escape(scenario.model)}</h2>\n{picture(results)}\n{figures}\n<h3>What it rests on</h3>\n{rests}"
+
+
+def _table(written: Iterable[tuple[str, ...]]) -> str:
+    lines = []
+    for name, value, *by in written:
+        source = "".join(f'<td class="by">{escape(text)}</td>' for text in by)
+        lines.append(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>{source}</tr>")
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def picture(results: Results) -> str:
+    """Draw requests, replicas, waits over time and GPU hours by use, as SVG."""
+    with rc_context(
+        {
+            "svg.hashsalt": "llmserve",
+            "svg.fonttype": "none",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
+        figure = Figure(figsize=(10, 8), layout="constrained")
+        grid = figure.add_gridspec(4, 1, height_ratios=(1, 1.4, 1.4, 0.5))
+        first = figure.add_subplot(grid[0])
+        _requests(first, results)
+        _replicas(figure.add_subplot(grid[1], sharex=first), results)
+        waits = figure.add_subplot(grid[2], sharex=first)
+        _waits(waits, results)
+        waits.set_xlabel("hours since the start")
+        first.set_xlim(0, results.seconds / 3600)
+        _hours(figure.add_subplot(grid[3]), results)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()[drawn.getvalue().index("<svg") :]
+
+
+def _requests(axes: Axes, results: Results) -> None:
+    width = results.seconds / BINS
+    counts = [0] * BINS
+    for at in results.came:
+        counts[min(BINS - 1, int(at / width))] += 1
+    edges = [number * width / 3600 for number in range(BINS + 1)]
+    axes.stairs([count / width for count in counts], edges, fill=True, color="#6f8fb8")
+    axes.set_ylabel("served\nrequests a second")
+
+
+def _replicas(axes: Axes, results: Results) -> None:
+    for number, (name, version) in enumerate(results.versions.items()):
+        times = [moment.at / 3600 for moment in version.moments] + [results.seconds / 3600]
+        color = f"C{number}"
+        axes.plot(
+            times, _last_twice(version.moments, "ready"), drawstyle="steps-post", color=color, label=f"{name}: serving"
+        )
+        axes.plot(
+            times,
+            _last_twice(version.moments, "wanted"),
+            drawstyle="steps-post",
+            color=color,
+            ls=":",
+            label=f"{name}: wanted",
+        )
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("replicas")
+    axes.legend(loc="upper right", frameon=False, ncols=2)
+
+
+def _last_twice(moments: Sequence[Moment], field: str) -> list[int]:
+    values = [getattr(moment, field) for moment in moments]
+    return [*values, *values[-1:]]
+
+
+def _waits(axes: Axes, results: Results) -> None:
+    width = results.seconds / BINS
+    bins: list[list[float]] = [[] for _ in range(BINS)]
+    for at, seconds in zip(results.came, results.first_token, strict=True):
+        bins[min(BINS - 1, int(at / width))].append(seconds)
+    middles = [(number + 0.5) * width / 3600 for number in range(BINS)]
+    found = [quantiles(seconds) for seconds in bins]
+    for name, values in (("p50", [q.p50 for q in found]), ("p95", [q.p95 for q in found])):
+        # A gap where nobody asked; on a logarithmic axis nothing is below a hundredth.
+        shown = [float("nan") if value is None else max(value, 0.01) for value in values]
+        axes.plot(middles, shown, label=name, marker=".", ms=2, lw=1)
+    axes.set_yscale("log")
+    axes.set_ylabel("seconds to\nthe first token")
+    axes.legend(loc="upper right", frameon=False, ncols=2)
+
+
+def _hours(axes: Axes, results: Results) -> None:
+    left = 0.0
+    for use, color in _COLORS.items():
+        hours = sum(s for (_, what), s in results.node_seconds.items() if what is use) * results.gpus / 3600
+        if hours:
+            axes.barh([0], [hours], left=left, color=color, label=f"{use} {hours:,.1f}")
+        left += hours
+    axes.set_yticks([])
+    axes.set_xlabel("GPU hours")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, ncols=5)

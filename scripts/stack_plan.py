@@ -1,0 +1,36 @@
+"""A stack's plan, read and decided as `__main__.py` does, for scripts that need more than a few settings."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+
+import settings
+import versions
+from planning.plan import Plan, plan
+from preview.project import Project, load_project, load_stack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackPlan:
+    """The plan of one stack of the project in the working directory."""
+
+    project: Project
+    plan: Plan
+
+
+def read_plan(stack: str) -> StackPlan:
+    """Read and plan a stack.
+
+    Raises PreviewError for a file that the engine would not take, Refusal for a stack that is refused.
+    """
+    project = load_project(Path())
+    merged = load_stack(project, stack)
+    os.environ["PULUMI_CONFIG"] = json.dumps(dict(merged.values))
+    os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
+    pulumi.runtime.configure(pulumi.runtime.Settings(project=project.name, stack=stack))
+    declared = settings.load()
+    given = declared.given(versions.ENGINE_IMAGES)
+    return StackPlan(project=project, plan=plan(given, file=declared.file, found=declared.problems))
