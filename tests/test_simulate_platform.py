@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -104,13 +104,11 @@ def version(scaler: Callable[[], Scaler] = ONE, **fields: Any) -> Version:
     return Version(**(given | fields))
 
 
-@dataclass(frozen=True)
 class Change:
     """Another number from a time on."""
 
-    time: float
-    before: int
-    after: int
+    def __init__(self, time: float, before: int, after: int) -> None:
+        self.time, self.before, self.after = time, before, after
 
     def wanted(self, seen: Seen) -> int:
         return self.after if seen.now >= self.time else self.before
@@ -465,16 +463,22 @@ def test_an_empty_node_goes_also_when_the_run_has_ended() -> None:
     assert results.served == 2
 
 
+class Watcher(Change):
+    """Keeps what it was shown."""
+
+    def __init__(self, seen: list[Seen], *numbers: int) -> None:
+        super().__init__(*numbers)
+        self.seen = seen
+
+    def wanted(self, seen: Seen) -> int:
+        self.seen.append(seen)
+        return super().wanted(seen)
+
+
 def test_what_a_scaler_sees_of_the_work() -> None:
-    """Two of three replicas compute all the time: two thirds busy, also while one of them is lost and replaced."""
+    """Two of three replicas compute all the time; then five requests come within a poll, and three of them wait."""
     seen: list[Seen] = []
-
-    class Watcher:
-        def wanted(self, now: Seen) -> int:
-            seen.append(now)
-            return 3
-
-    of = version(Watcher, initial=3, limits=roomy(1))
+    of = version(lambda: Watcher(seen, 0, 3, 3), initial=3, limits=roomy(1))
     platform = Platform(versions=(of,), balancing=Balancing.LEAST_OUTSTANDING)
     simulate(platform, [ask(0, 2000), ask(0, 2000), ask(900, 1), *[ask(901, 600)] * 4], seconds=1500)
     at = {round(each.now): each for each in seen}
@@ -487,15 +491,18 @@ def test_what_a_scaler_sees_of_the_work() -> None:
     assert at[1395].utilization == pytest.approx(1, abs=0.001)
 
 
+def test_impatience_wakes_but_is_no_rate() -> None:
+    """Who finds nobody is heard, and asks for one replica: not for more of them by asking again and again."""
+    seen: list[Seen] = []
+    simulate(Platform(versions=(version(lambda: Watcher(seen, 600, 0, 1), initial=0),)), [ask(20, 1)], seconds=900)
+    before = [each for each in seen if 30 <= each.now <= 600]
+    assert all(each.active for each in before)
+    assert {each.requests_per_second for each in before} == {0.0}
+
+
 def test_a_replica_that_goes_leaves_the_others_as_busy_as_they_are() -> None:
     seen: list[Seen] = []
-
-    class Watcher(Change):
-        def wanted(self, now: Seen) -> int:
-            seen.append(now)
-            return super().wanted(now)
-
-    of = version(lambda: Watcher(600, 2, 1), initial=2)
+    of = version(lambda: Watcher(seen, 600, 2, 1), initial=2)
     simulate(Platform(versions=(of,), balancing=Balancing.LEAST_OUTSTANDING), [ask(0, 1500)] * 2, seconds=1200)
     assert {each.ready for each in seen} == {1, 2}
     assert min(each.utilization for each in seen if each.now > 300) > 0.99
@@ -629,25 +636,25 @@ def test_losses_by_chance() -> None:
 # The gateway
 
 
-def test_two_more_replicas_are_tried_and_a_refusing_one_is_left_out_after_two_refusals() -> None:
-    """Four of five have closed their ports and go on with a stream each; the floor has most to do and is tried last."""
-    streams = [ask(90 + number, 60) for number in range(6)]
+@pytest.mark.parametrize(("refusing", "unheard"), [(2, 0), (3, 2)])
+def test_two_more_are_tried_and_who_refused_twice_is_left_out(refusing: int, unheard: int) -> None:
+    """Spot replicas have closed their ports and go on with a stream each; the floor has most to do, so comes last."""
+    streams = [ask(90 + number, 60) for number in range(refusing + 2)]
     platform = Platform(
-        versions=(version(always(5), initial=5, floor=1),),
+        versions=(version(always(refusing + 1), initial=refusing + 1, floor=1),),
         supply=Supply(order=(SPOT,), losses=(LOSS,)),
         stopping=Stopping(pre_stop=0, spot_window=200, spot_endpoint_lag=200),
         callers=Callers(retry_after=1000, spread=0),
         balancing=Balancing.LEAST_OUTSTANDING,
     )
-    late = [ask(LOSS + 1 + number, 1) for number in range(5)]
+    late = [ask(LOSS + 1 + number, 1) for number in range(4)]
     run = Recorded(platform, seconds=300)
     results = run.run(streams + late)
-    # 1 and 2 find three that refuse: left out. 3 and 4 find the last, then the floor. 5 finds the floor at once.
+    # Where three refuse, the first two callers meet them and nobody else; then all three are left out.
     came = {request.at: at for request, at in run.left}
-    found = [came[request.at] - request.at < 10 for request in late]
-    assert found == [False, False, True, True, True]
-    assert results.knocks == 2
-    assert (results.cut, results.served) == (0, 11)
+    assert [came[request.at] - request.at > 10 for request in late] == [number < unheard for number in range(4)]
+    assert results.knocks == unheard
+    assert (results.cut, results.served) == (0, len(streams + late))
 
 
 # Stopping of one's own will
@@ -768,7 +775,18 @@ def test_callers_come_back() -> None:
     results = full(patience=1800)
     assert (results.overloaded, results.served, results.knocks) == (10, 2, 0)
     assert sorted(results.whole) == pytest.approx([100, 105])
+    assert sorted(results.first_token) == pytest.approx([0, 100])
+    assert list(results.queue) == pytest.approx([0, 0])
     assert not results.woken
+
+
+def test_an_overloaded_engine_is_asked_for() -> None:
+    """A 429 has reached an engine: it counts as a request, unlike a 503 of the gateway."""
+    seen: list[Seen] = []
+    of = version(lambda: Watcher(seen, 0, 1, 1), limits=replace(roomy(1), requests=1))
+    platform = Platform(versions=(of,), callers=Callers(retry_after=10, spread=0))
+    simulate(platform, [ask(0, 100), ask(1, 5)], seconds=600)
+    assert next(each for each in seen if each.now == 60).requests_per_second == pytest.approx(6 / 60)
 
 
 def test_callers_give_up() -> None:
@@ -795,3 +813,17 @@ def test_too_long_for_any_replica() -> None:
     results = simulate(Platform(versions=(of,)), requests, seconds=60)
     assert (results.served, results.too_long, results.overloaded) == (1, 2, 0)
     assert results.served_share == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Supply(retry_seconds=0),
+        lambda: Supply(outages_per_day=1, outage_hours=0),
+        lambda: Callers(retry_after=0),
+        lambda: Callers(patience=math.inf),
+    ],
+)
+def test_what_would_never_end_is_refused(wrong: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"\d|inf"):
+        wrong()

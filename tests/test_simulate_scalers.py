@@ -95,6 +95,7 @@ def test_the_documented_algorithm(replicas: int, rate: float, expected: int) -> 
 
 def test_a_share_of_the_rate() -> None:
     assert keda(share=0.25).wanted(seen(replicas=1, rate=8.0)) == 2
+    assert keda(share=0.5).wanted(seen(replicas=10, rate=21.8)) == 10
 
 
 def test_the_queue_as_signal() -> None:
@@ -127,6 +128,13 @@ def test_the_highest_of_the_window_stays() -> None:
     assert said[last_five + window :][:8] == [4] * 4 + [3] * 4
     assert said.index(2) == max(last_three + window, last_five + window + 8)
     assert said[-1] == 1
+
+
+def test_a_peak_stays_for_the_window() -> None:
+    rates = [1.0] * 4 + [3.0] + [1.0] * 30
+    said = steer(keda(startup=300), 1, [Poll(rate=rate) for rate in rates])
+    window = 300 // POLLING_SECONDS
+    assert said[4 : 4 + window + 1] == [3] * window + [2]
 
 
 def test_more_is_not_held_back_by_the_window() -> None:
@@ -265,7 +273,10 @@ def test_an_endpoint_grows_once_a_minute_and_not_above_its_maximum() -> None:
 
 
 def test_an_endpoint_waits_for_what_it_has_asked_for() -> None:
-    assert endpoint().wanted(seen(now=600, replicas=2, ready=1, utilization=1.0)) == 2
+    """The two that are wanted, of which one is ready, would be too few."""
+    scaler = HuggingFaceEndpoint(minimum=1, maximum=4, threshold=0.4)
+    assert scaler.wanted(seen(now=600, replicas=2, ready=1, utilization=1.0)) == 2
+    assert scaler.wanted(seen(now=900, replicas=2, ready=2, utilization=1.0)) > 2
 
 
 def test_an_endpoint_shrinks_after_five_minutes() -> None:
@@ -338,3 +349,9 @@ def test_a_clock_around_the_clock() -> None:
 
 def test_the_same_whatever_happens() -> None:
     assert set(steer(AlwaysOn(replicas=3), 1, [Poll(rate=99), Poll(active=False)])) == {3}
+
+
+@pytest.mark.parametrize("hours", [(17, 9), (9, 9), (-1, 9), (9, 25)])
+def test_hours_out_of_order_are_refused(hours: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="in order"):
+        Schedule(from_hour=hours[0], to_hour=hours[1], replicas=1)

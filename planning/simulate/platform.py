@@ -83,6 +83,13 @@ class Supply:
     tail_seconds: float = 0.0
     """How long an empty node stays."""
 
+    def __post_init__(self) -> None:
+        """Refuse what would never end: trying again at once, and outages without a length."""
+        if self.retry_seconds <= 0:
+            raise ValueError(f"retry_seconds must be more than 0: {self.retry_seconds}")
+        if self.outages_per_day > 0 and self.outage_hours <= 0:
+            raise ValueError(f"outages need a length, and outage_hours is {self.outage_hours}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stopping:
@@ -108,6 +115,11 @@ class Callers:
     spread: float = 0.2
     patience: float = 1_800.0
     """Seconds from the first attempt."""
+
+    def __post_init__(self) -> None:
+        """Refuse callers who ask again at once, or for ever: a run with nobody there would not end."""
+        if self.retry_after <= 0 or not 0 <= self.patience < math.inf:
+            raise ValueError(f"callers wait for {self.retry_after} s at a time, and {self.patience} s in all")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -511,7 +523,7 @@ class Simulation:
 
     def _drop(self, node: _Node, empty_since: float | None = None) -> None:
         """Give a node back, unless it has a pod again."""
-        if node.gone or node.pod is not None or (empty_since not in {None, node.empty_since}):
+        if node.gone or node.pod is not None or empty_since not in {None, node.empty_since}:
             return
         self._pay(node)
         node.gone = True
@@ -522,7 +534,7 @@ class Simulation:
         if node.gone or node.called_back:
             return
         node.called_back = True
-        self.results.losses += 1
+        self.results.losses += self._now <= self._horizon
         pod, window = node.pod, self._platform.stopping.spot_window or 0.0
         if pod is None:
             self._drop(node)

@@ -68,6 +68,11 @@ class Schedule:
     outside: int = 0
     days: int = 7
 
+    def __post_init__(self) -> None:
+        """Refuse hours out of order: a night is the rest of a day."""
+        if not 0 <= self.from_hour < self.to_hour <= 24:
+            raise ValueError(f"hours must be in order, from 0 to 24: {self.from_hour} to {self.to_hour}")
+
     def wanted(self, seen: Seen) -> int:
         """Look at the clock."""
         day, second = divmod(seen.now, DAY)
