@@ -157,6 +157,8 @@ def _decode(field: str, text: str) -> Any:
 def _name_of(annotation: object) -> str:
     if get_origin(annotation) is tuple:
         return "a list"
+    if get_origin(annotation) is dict:
+        return "an object"
     return {bool: "true or false", int: "a whole number"}.get(cast(type, annotation), "a whole number")
 
 

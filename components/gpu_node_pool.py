@@ -7,9 +7,15 @@ from components.cluster import CLOUD_PLATFORM, NOT_OURS, SECURE_NODE, WORKLOAD_I
 from components.network import Network
 from planning.drain import SPOT_CRITICAL_SECONDS
 from planning.nodes import LOCAL_SSD_GIB
-from planning.pools import Pool
+from planning.pools import Pool, PoolKind
 from planning.schema import Stack
 from planning.serving import boot_disk_gib
+
+MOST_FLEX_START_SECONDS = "604800s"
+"""A week, the longest that Google lends such a node.
+
+https://docs.cloud.google.com/kubernetes-engine/docs/concepts/dws
+"""
 
 
 class GpuNodePool(pulumi.ComponentResource):
@@ -47,12 +53,18 @@ class GpuNodePool(pulumi.ComponentResource):
                 # Take a GPU wherever there is one; balancing zones would wait for the scarcest.
                 location_policy="ANY",
             ),
-            management=gcp.container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
+            management=gcp.container.NodePoolManagementArgs(
+                # A flex-start node is made anew every week at the latest, and is not repaired before.
+                auto_repair=pool.kind is not PoolKind.FLEX_START,
+                auto_upgrade=True,
+            ),
             # A surge node needs a spare GPU and its quota; there is none.
             upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(max_surge=0, max_unavailable=1),
             node_config=gcp.container.NodePoolNodeConfigArgs(
                 machine_type=machine.machine_type,
                 spot=pool.spot,
+                flex_start=True if pool.kind is PoolKind.FLEX_START else None,
+                max_run_duration=MOST_FLEX_START_SECONDS if pool.kind is PoolKind.FLEX_START else None,
                 guest_accelerators=[
                     gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
                         type=str(machine.gpu_type),
@@ -86,9 +98,7 @@ class GpuNodePool(pulumi.ComponentResource):
                 gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True),
                 shielded_instance_config=SECURE_NODE,
                 workload_metadata_config=WORKLOAD_IDENTITY,
-                reservation_affinity=gcp.container.NodePoolNodeConfigReservationAffinityArgs(
-                    consume_reservation_type="NO_RESERVATION"
-                ),
+                reservation_affinity=_reservation(pool.reservation),
                 kubelet_config=(
                     gcp.container.NodePoolNodeConfigKubeletConfigArgs(
                         insecure_kubelet_readonly_port_enabled="FALSE",
@@ -110,3 +120,12 @@ class GpuNodePool(pulumi.ComponentResource):
         )
         self.pool_name = node_pool.name
         self.register_outputs({"poolName": self.pool_name})
+
+
+def _reservation(name: str | None) -> gcp.container.NodePoolNodeConfigReservationAffinityArgs:
+    """A named reservation or none: any other kind would fall back to on-demand, past the class's order."""
+    if name is None:
+        return gcp.container.NodePoolNodeConfigReservationAffinityArgs(consume_reservation_type="NO_RESERVATION")
+    return gcp.container.NodePoolNodeConfigReservationAffinityArgs(
+        consume_reservation_type="SPECIFIC_RESERVATION", key="compute.googleapis.com/reservation-name", values=[name]
+    )

@@ -9,8 +9,13 @@ from components.model_namespace import SERVER_LABELS
 from components.scaled_object import scaled_object
 from components.traffic import Traffic
 from planning.drain import PRE_STOP_SECONDS
-from planning.pools import COMPUTE_CLASS, GPU, SPOT
-from planning.serving import ModelPlan, Version
+from planning.pools import COMPUTE_CLASS, FLOOR, GPU
+from planning.serving import ModelPlan, Version, floor_name
+
+PLACEMENT = "llmserve/placement"
+"""Label that tells a version's two Deployments apart: `floor` or `elastic`."""
+CAPACITY = "llmserve/capacity"
+"""Annotation of a pod template: what it says makes no difference but that a change of it is a rollout."""
 
 SHARED_MEMORY = "2Gi"
 """For NCCL between the shards of one replica, and for vLLM's queue to them; Kubernetes gives a container 64 MiB.
@@ -22,8 +27,9 @@ https://github.com/huggingface/text-generation-inference#a-note-on-shared-memory
 class ModelServer(pulumi.ComponentResource):
     """A model behind one Service, with one Deployment a version; the gateway shares the traffic among the versions.
 
-    It sets no number of replicas: KEDA owns it, from none up. It waits for no GPU, so that an update never hangs on
-    one. It gives its pods no Kubernetes API token and no right in Google Cloud.
+    A version with a floor has a second one, with a fixed number of replicas on on-demand nodes. Of the other it sets no
+    number: KEDA owns it, from none up. It waits for no GPU, so that an update never hangs on one. It gives its pods no
+    Kubernetes API token and no right in Google Cloud.
     """
 
     host: str
@@ -86,41 +92,34 @@ class ModelServer(pulumi.ComponentResource):
     ) -> None:
         workload = f"{model.name}-{version.name}"
         labels = {"app": model.name, "version": version.name}
-        deployment = k8s.apps.v1.Deployment(
+        after = [*handover.ready, account]
+        if version.replicas.floor:
+            self._deployment(
+                floor_name(name),
+                floor_name(workload),
+                model,
+                version,
+                engine=engine,
+                handover=handover,
+                floor=True,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=after),
+            )
+        elastic = self._deployment(
             name,
-            metadata=_metadata(
-                workload,
-                handover,
-                labels=labels | SERVER_LABELS,
-                annotations={"pulumi.com/skipAwait": "true"},
-            ),
-            spec=k8s.apps.v1.DeploymentSpecArgs(
-                replicas=0,
-                revision_history_limit=3,
-                progress_deadline_seconds=model.declared.startup_minutes * 60 + 600,
-                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
-                # The new replica serves before the old one goes: its GPU is one node more, for as long as that takes.
-                strategy=k8s.apps.v1.DeploymentStrategyArgs(
-                    type="RollingUpdate",
-                    rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
-                ),
-                template=k8s.core.v1.PodTemplateSpecArgs(
-                    metadata=k8s.meta.v1.ObjectMetaArgs(
-                        labels=labels | SERVER_LABELS, annotations=_pod_annotations(engine)
-                    ),
-                    spec=_pod(model, version, engine),
-                ),
-            ),
-            # KEDA owns the replicas: sent again, this 0 would put a model that serves to sleep.
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[*handover.ready, account], ignore_changes=["spec.replicas"]
-            ),
+            workload,
+            model,
+            version,
+            engine=engine,
+            handover=handover,
+            floor=False,
+            # KEDA owns the replicas: sent again, the 0 would put a model that serves to sleep.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=after, ignore_changes=["spec.replicas"]),
         )
         k8s.policy.v1.PodDisruptionBudget(
             f"{name}-disruption",
             metadata=_metadata(workload, handover),
             spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
-                # Not minAvailable: with one replica that would block every node upgrade.
+                # Of floor and others together. Not minAvailable: with one replica that would block every node upgrade.
                 max_unavailable=1,
                 selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
             ),
@@ -132,7 +131,49 @@ class ModelServer(pulumi.ComponentResource):
             model,
             version,
             handover=handover,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[elastic]),
+        )
+
+    def _deployment(
+        self,
+        name: str,
+        workload: str,
+        model: ModelPlan,
+        version: Version,
+        *,
+        engine: EngineContainer,
+        handover: Handover,
+        floor: bool,
+        opts: pulumi.ResourceOptions,
+    ) -> k8s.apps.v1.Deployment:
+        """Make the Deployment of a version's floor, or the one that KEDA scales."""
+        labels = {"app": model.name, "version": version.name, PLACEMENT: "floor" if floor else "elastic"}
+        return k8s.apps.v1.Deployment(
+            name,
+            metadata=_metadata(
+                workload,
+                handover,
+                labels=labels | SERVER_LABELS,
+                annotations={"pulumi.com/skipAwait": "true"},
+            ),
+            spec=k8s.apps.v1.DeploymentSpecArgs(
+                replicas=version.replicas.floor if floor else 0,
+                revision_history_limit=3,
+                progress_deadline_seconds=model.declared.startup_minutes * 60 + 600,
+                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
+                # The new replica serves before the old one goes: its GPU is one node more, for as long as that takes.
+                strategy=k8s.apps.v1.DeploymentStrategyArgs(
+                    type="RollingUpdate",
+                    rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
+                ),
+                template=k8s.core.v1.PodTemplateSpecArgs(
+                    metadata=k8s.meta.v1.ObjectMetaArgs(
+                        labels=labels | SERVER_LABELS, annotations=_pod_annotations(model, engine, floor=floor)
+                    ),
+                    spec=_pod(model, version, engine, key=FLOOR if floor else COMPUTE_CLASS),
+                ),
+            ),
+            opts=opts,
         )
 
 
@@ -145,8 +186,10 @@ def _metadata(
     return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=handover.namespace, labels=labels, annotations=annotations)
 
 
-def _pod_annotations(engine: EngineContainer) -> dict[str, str]:
-    return {
+def _pod_annotations(model: ModelPlan, engine: EngineContainer, *, floor: bool) -> dict[str, str]:
+    # A changed class moves no pod that runs; a changed template does, one by one. The floor stays where it is.
+    moved = {CAPACITY: str(model.moves_with)} if model.moves_with is not None and not floor else {}
+    return moved | {
         # The sidecar's agent merges the engine's metrics into its own page; nothing scrapes the engine itself.
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(engine.port),
@@ -158,7 +201,8 @@ def _pod_annotations(engine: EngineContainer) -> dict[str, str]:
     }
 
 
-def _pod(model: ModelPlan, version: Version, engine: EngineContainer) -> k8s.core.v1.PodSpecArgs:
+def _pod(model: ModelPlan, version: Version, engine: EngineContainer, *, key: str) -> k8s.core.v1.PodSpecArgs:
+    """Describe a replica; `key` is the label and taint of the nodes that it is for."""
     resources = model.resources
     volumes = {"shared-memory": k8s.core.v1.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=SHARED_MEMORY)}
     mounts = {"shared-memory": "/dev/shm"}  # noqa: S108  (in the pod)
@@ -180,12 +224,11 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer) -> k8s.cor
         enable_service_links=False,
         termination_grace_period_seconds=model.drain.grace_seconds,
         # One label for all ways of buying; which of them is the ComputeClass's business.
-        node_selector={COMPUTE_CLASS: model.machine.machine_type},
+        node_selector={key: model.machine.machine_type},
         tolerations=[
             k8s.core.v1.TolerationArgs(
-                key=COMPUTE_CLASS, operator="Equal", value=model.machine.machine_type, effect="NoSchedule"
+                key=key, operator="Equal", value=model.machine.machine_type, effect="NoSchedule"
             ),
-            k8s.core.v1.TolerationArgs(key=SPOT, operator="Equal", value="true", effect="NoSchedule"),
             k8s.core.v1.TolerationArgs(key=GPU, operator="Exists", effect="NoSchedule"),
         ],
         topology_spread_constraints=[

@@ -68,6 +68,8 @@ class Platform(pulumi.ComponentResource):
                     # Never a pool that Pulumi does not know.
                     "nodePoolAutoCreation": {"enabled": False},
                     "whenUnsatisfiable": "DoNotScaleUp",
+                    # Moving a pod back as soon as spot is there again would be one more disruption.
+                    "activeMigration": {"optimizeRulePriority": False},
                 },
                 opts=in_cluster,
             )

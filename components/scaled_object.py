@@ -26,14 +26,15 @@ def scaled_object(
     handover: Handover,
     opts: pulumi.ResourceOptions,
 ) -> k8s.apiextensions.CustomResource:
-    """Make the ScaledObject of one Deployment.
+    """Make the ScaledObject of the Deployment beside a version's floor.
 
     Between 1 and the maximum the HPA that KEDA writes decides; between 0 and 1 KEDA does, on `activity`, which is the
     same for all versions of a model. https://keda.sh/docs/2.20/reference/scaledobject-spec/
     """
     scaling = model.declared.scaling
     startup_seconds = model.declared.startup_minutes * 60
-    annotations = {"autoscaling.keda.sh/paused-replicas": "0"} if version.replicas.paused else None
+    replicas = version.replicas
+    annotations = {"autoscaling.keda.sh/paused-replicas": "0"} if replicas.elastic_paused else None
     return k8s.apiextensions.CustomResource(
         logical_name,
         api_version="keda.sh/v1alpha1",
@@ -41,14 +42,14 @@ def scaled_object(
         metadata=k8s.meta.v1.ObjectMetaArgs(name=workload, namespace=handover.namespace, annotations=annotations),
         spec={
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload},
-            "minReplicaCount": version.replicas.minimum,
-            "maxReplicaCount": version.replicas.maximum,
+            "minReplicaCount": replicas.elastic_minimum,
+            "maxReplicaCount": replicas.elastic_maximum,
             "pollingInterval": POLLING_SECONDS,
-            **(_sleep(scaling.idle_minutes * 60, startup_seconds) if version.replicas.minimum == 0 else {}),
+            **(_sleep(scaling.idle_minutes * 60, startup_seconds) if replicas.elastic_minimum == 0 else {}),
             # Blind is no reason to stop serving. From 0 nothing can wake it: a sleeping model stays asleep.
             "fallback": {
                 "failureThreshold": 3,
-                "replicas": max(1, version.replicas.minimum),
+                "replicas": max(1, replicas.elastic_minimum),
                 "behavior": "currentReplicasIfHigher",
             },
             "advanced": {
@@ -73,7 +74,8 @@ def scaled_object(
                     version=version.name,
                     share=version.weight / 100,
                     engine=engine_metrics(model.declared),
-                    minimum=version.replicas.minimum,
+                    minimum=replicas.elastic_minimum,
+                    floor=replicas.floor,
                     requests_per_second_per_replica=scaling.requests_per_second_per_replica,
                     queue_per_replica=scaling.queue_per_replica,
                     namespace=handover.namespace,

@@ -79,6 +79,11 @@ def queue(model: str, version: str, engine: EngineMetrics, namespace: str = MODE
     return f'sum({engine.queue}{{namespace="{namespace}",app="{model}",version="{version}"}}) or vector(0)'
 
 
+def beyond(query: str, taken: float) -> str:
+    """Give what a total leaves over when so much of it is taken already, and 0 where that is nothing."""
+    return query if taken == 0 else f"clamp_min(({query}) - {number(taken)}, 0)"
+
+
 def _gateway_series(model: str, namespace: str, *matchers: str) -> str:
     service = f'destination_service_name="{model}",destination_service_namespace="{namespace}"'
     return f"istio_requests_total{{{','.join((GATEWAY, service, *matchers))}}}"

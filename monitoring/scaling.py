@@ -67,6 +67,7 @@ def triggers(
     share: float,
     engine: EngineMetrics,
     minimum: int,
+    floor: int = 0,
     requests_per_second_per_replica: float | None = None,
     queue_per_replica: float | None = None,
     namespace: str = queries.MODELS_NAMESPACE,
@@ -75,20 +76,23 @@ def triggers(
 
     KEDA keeps a version awake while any trigger is above 0, so the second must not be so where `activity`
     is 0: the rate and the queue are both parts of it. A version without a share is not woken by requests
-    that it will not get. Raises ValueError unless exactly one of the two targets is given.
+    that it will not get.
+
+    With a `floor`, replicas that are always there and that KEDA does not scale, the load is what they leave
+    over, and it alone decides: the floor is awake anyway.
+
+    Raises ValueError unless exactly one of the two targets is given.
     """
     match requests_per_second_per_replica, queue_per_replica:
         case float() | int() as rate, None:
-            load = PrometheusTrigger(
-                name="request-rate", query=queries.request_rate(model, share, namespace), threshold=rate
-            )
+            query = queries.beyond(queries.request_rate(model, share, namespace), floor * rate)
+            load = PrometheusTrigger(name="request-rate", query=query, threshold=rate)
         case None, float() | int() as length:
-            load = PrometheusTrigger(
-                name="queue", query=queries.queue(model, version, engine, namespace), threshold=length
-            )
+            query = queries.beyond(queries.queue(model, version, engine, namespace), floor * length)
+            load = PrometheusTrigger(name="queue", query=query, threshold=length)
         case _:
             raise ValueError(f"{model}-{version}: give either requests_per_second_per_replica or queue_per_replica")
-    if minimum > 0 or share == 0:
+    if minimum > 0 or floor > 0 or share == 0:
         return (load,)
     return PrometheusTrigger(name="activity", query=queries.activity(model, engine, namespace), threshold=1), load
 

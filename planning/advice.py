@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from planning.given import Given
 from planning.memory import Verdict
 from planning.nodes import system_room
-from planning.schema import EngineName
+from planning.schema import Capacity, EngineName
 from planning.serving import ModelPlan
 
 EXAMPLE_PROJECT = "example-project"
@@ -24,6 +24,7 @@ def warnings(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
         yield from _of_memory(model)
         yield from _of_engine(model)
         yield from _of_drain(model)
+        yield from _of_capacity(given, model)
         yield from _of_versions(model)
 
 
@@ -128,9 +129,28 @@ def _of_drain(model: ModelPlan) -> Iterator[str]:
         )
 
 
+def _of_capacity(given: Given, model: ModelPlan) -> Iterator[str]:
+    stack, scaling = given.stack, model.declared.scaling
+    floor = scaling.base_on_demand_replicas
+    if stack.capacity is Capacity.ON_DEMAND:
+        if scaling.dynamic_on_demand_fallback is not None:
+            yield (
+                f"model {model.name}: scaling.dynamicOnDemandFallback does nothing, with capacity on-demand there is "
+                "no spot to stand in for"
+            )
+    elif floor == 0 and not model.declared.batch_tolerant:
+        yield (
+            f"model {model.name} lives on spot nodes first and has no floor: one call from Google may leave it without "
+            "a replica until another has started: set scaling.baseOnDemandReplicas (and min) to 1 or more, or "
+            "batchTolerant: true where callers can wait"
+        )
+
+
 def _of_versions(model: ModelPlan) -> Iterator[str]:
     declared = model.declared
-    if declared.scaling.min > 0 and "idle_minutes" in declared.scaling.model_fields_set:
+    if "idle_minutes" in declared.scaling.model_fields_set and all(
+        v.replicas.elastic_minimum > 0 for v in model.versions
+    ):
         yield f"model {model.name}: scaling.idleMinutes does nothing, with min {declared.scaling.min} it never sleeps"
     if declared.engine is not EngineName.CUSTOM and any(version.revision is None for version in model.versions):
         yield (

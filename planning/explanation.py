@@ -6,7 +6,7 @@ from planning.drain import EXIT_SECONDS, PRE_STOP_SECONDS, SPOT_CRITICAL_SECONDS
 from planning.memory import Fit
 from planning.nodes import allocatable_cpu, allocatable_memory_gib
 from planning.plan import Plan
-from planning.pools import Pool
+from planning.pools import Pool, PoolKind
 from planning.quotas import quotas
 from planning.schema import Capacity, EngineName
 from planning.serving import ModelPlan, Version, boot_disk_gib
@@ -47,14 +47,32 @@ def _pools(plan: Plan) -> Iterator[tuple[str, ...]]:
         yield (
             pool.name,
             f"{machine.gpus} x {machine.gpu_type}",
-            f"at most {pool.max_nodes} nodes",
+            f"at most {_count(pool.max_nodes, 'node')}",
             _price(pool),
-            f"tried as number {order}" if order else f"not used while capacity is {plan.stack.capacity}",
+            _order(plan, pool, order),
             f"in {', '.join(pool.zones)}",
         )
 
 
+def _order(plan: Plan, pool: Pool, order: int | None) -> str:
+    if order is not None:
+        return f"tried as number {order}"
+    if pool.kind is not PoolKind.FLOOR:
+        return f"not used while capacity is {plan.stack.capacity}"
+    there = [model for model in plan.models if model.machine == pool.machine]
+    held = sum(version.replicas.floor for model in there for version in model.versions)
+    return f"always {_count(held, 'replica')}" if held else "not used: no model has baseOnDemandReplicas"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _price(pool: Pool) -> str:
+    if pool.kind is PoolKind.RESERVED:
+        return "paid for already"
+    if pool.kind is PoolKind.FLEX_START:
+        return "price unknown"
     price = pool.machine.spot_usd_per_hour if pool.spot else pool.machine.on_demand_usd_per_hour
     return "price unknown" if price is None else f"{price:.2f} USD an hour each"
 
@@ -67,6 +85,8 @@ def _model(plan: Plan, model: ModelPlan) -> Iterator[tuple[str, str]]:
         number = f"from {replicas.minimum} to {replicas.maximum} replicas"
         if replicas.minimum == replicas.maximum:
             number = f"always {replicas.maximum} replica{'s' * (replicas.maximum > 1)}"
+        if replicas.floor:
+            number += f", {replicas.floor} of them on on-demand nodes"
         if replicas.paused:
             number = "asleep"
         yield "version", f"{version.name}: {version.weight} % of the requests, {number}"
@@ -82,6 +102,8 @@ def _model(plan: Plan, model: ModelPlan) -> Iterator[tuple[str, str]]:
     )
     for line in _drain(plan, model):
         yield "drain", line
+    for line in _moves(model):
+        yield "moves", line
 
 
 def _signal(model: ModelPlan) -> str:
@@ -140,6 +162,27 @@ def _drain(plan: Plan, model: ModelPlan) -> Iterator[str]:
         f"spot node called back: {grace} s - {SPOT_CRITICAL_SECONDS} s for system pods - {PRE_STOP_SECONDS} s preStop "
         f"= {drain.spot_generation_seconds} s{survives}"
     )
+
+
+def _moves(model: ModelPlan) -> Iterator[str]:
+    """Say what happens to replicas that run when somebody changes where they should be."""
+    if model.moves_with is None:
+        yield "a changed capacity moves no replica that runs (migrate none): it counts for those that start after it"
+    else:
+        drain = model.drain
+        longest = drain.longest_generation_seconds
+        risk = "; an answer that takes longer than the engine's part of it is cut"
+        if longest is not None and drain.engine_seconds >= longest:
+            risk = ", long enough for every answer"
+        yield (
+            "a changed capacity starts its elastic replicas anew, one of each version at a time (migrate rolling): the "
+            f"new one serves before the old one is told to stop, which takes up to {drain.grace_seconds} s{risk}"
+        )
+    if floor := sum(version.replicas.floor for version in model.versions):
+        yield (
+            f"a lower floor than {floor} stops such replicas at once, and what stands in for them has to start first: "
+            "raise scaling.min by as many before, and lower it after"
+        )
 
 
 def _quotas(plan: Plan) -> Iterator[tuple[str, ...]]:

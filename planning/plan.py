@@ -10,10 +10,18 @@ from planning.checks import problems
 from planning.drain import LEAST_GATEWAY_SECONDS
 from planning.given import Given
 from planning.images import resolve
-from planning.pools import ComputeClass, Pool, compute_class_for, pools_for, pools_without_driver
+from planning.pools import ComputeClass, Pool, compute_class_for, falls_back, pools_for, pools_without_driver
 from planning.refusal import Problem, Refusal
-from planning.schema import Model, Stack
-from planning.serving import ModelPlan, Version, merged, most_nodes, replicas_of, resources_on
+from planning.schema import Migration, Model, Stack
+from planning.serving import (
+    ModelPlan,
+    Version,
+    merged,
+    most_elastic_nodes,
+    most_floor_nodes,
+    replicas_of,
+    resources_on,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +52,18 @@ def plan(given: Given, *, file: str, found: Iterable[Problem] = ()) -> Plan:
     classes: list[ComputeClass] = []
     machines = {model.machine.machine_type: model.machine for model in models}
     for _, machine in sorted(machines.items()):
-        nodes = sum(most_nodes(model.declared) for model in models if model.machine == machine)
-        spot, on_demand = pools_for(machine, zones=stack.zones or machine.zones, max_nodes=nodes)
-        pools += [spot, on_demand]
-        classes.append(compute_class_for(spot, on_demand, stack.capacity))
+        there = [model.declared for model in models if model.machine == machine]
+        found_pools = pools_for(
+            machine,
+            zones=stack.zones or machine.zones,
+            floor_nodes=sum(map(most_floor_nodes, there)),
+            elastic_nodes=sum(map(most_elastic_nodes, there)),
+            reservation=stack.reservations.get(machine.machine_type),
+            flex_start=stack.flex_start,
+        )
+        fallback = falls_back(stack.capacity, (model.scaling.dynamic_on_demand_fallback for model in there))
+        pools += found_pools
+        classes.append(compute_class_for(found_pools, stack.capacity, fallback=fallback))
     if lost := pools_without_driver(pools):
         raise AssertionError(f"no node of {lost} would get a driver: pools and DRIVER_AFFINITY must agree")
     images = [version.image for model in models for version in model.versions]
@@ -113,5 +129,6 @@ def _model_plan(given: Given, model: Model) -> ModelPlan:
         versions=versions,
         architecture=architecture,
         drain=given.drain(model),
+        moves_with=stack.capacity if stack.migrate is Migration.ROLLING else None,
         normal_replicas=normal,
     )

@@ -1,7 +1,9 @@
-"""Which GPU node pools a stack needs: per machine type one spot pool and one on-demand pool, both from zero.
+"""Which GPU node pools a stack needs: per machine type a floor, a spot and an on-demand pool, all from zero.
 
-`spot` is a field that replaces a pool when it changes, so the capacity setting never touches a pool: both exist always,
-cost nothing while they are empty, and a GKE ComputeClass says in which order they are tried.
+`spot` is a field that replaces a pool when it changes, so no setting that people flip touches a pool: all three exist
+always and cost nothing while they are empty. A GKE ComputeClass says in which order spot and on-demand are tried, with
+a reservation before and flex-start after them where they are set. The floor's pool is in no class: nothing but the
+replicas that are declared to stay on on-demand nodes is placed there.
 https://docs.cloud.google.com/kubernetes-engine/docs/concepts/about-custom-compute-classes
 """
 
@@ -14,12 +16,25 @@ from planning.schema import Capacity
 
 COMPUTE_CLASS = "cloud.google.com/compute-class"
 SPOT = "cloud.google.com/gke-spot"
+"""GKE sets it on spot nodes. Nothing selects by it: beside a compute class that would be a second opinion."""
+FLOOR = "llmserve/floor"
+"""Label and taint of the floor's nodes, with the machine type as value."""
 ACCELERATOR = "cloud.google.com/gke-accelerator"
 DRIVER_VERSION = "cloud.google.com/gke-gpu-driver-version"
 CONFIDENTIAL = "cloud.google.com/gke-confidential-nodes-instance-type"
 GPU = "nvidia.com/gpu"
 NO_LOAD_BALANCER = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Keeps a node from being a load balancer's backend: a spot node that goes would cut connections of other models."""
+
+
+class PoolKind(StrEnum):
+    """How the nodes of a pool are bought, and for whom; the last part of a pool's name."""
+
+    FLOOR = "floor"
+    RESERVED = "reserved"
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+    FLEX_START = "flex-start"
 
 
 class DriverInstallation(StrEnum):
@@ -43,23 +58,42 @@ class Taint:
 class Pool:
     """One node pool of one machine type. `max_nodes` counts the nodes of all its zones together."""
 
-    name: str
     machine: GpuMachine
-    spot: bool
+    kind: PoolKind
     zones: tuple[str, ...]
     max_nodes: int
+    reservation: str | None = None
     driver_installation: DriverInstallation = DriverInstallation.DISABLED
+
+    @property
+    def name(self) -> str:
+        """Its machine type and how it is bought."""
+        return f"{self.machine.machine_type}-{self.kind}"
+
+    @property
+    def spot(self) -> bool:
+        """Whether Google may call its nodes back."""
+        return self.kind is PoolKind.SPOT
+
+    @property
+    def counts_as_spot(self) -> bool:
+        """Whether its GPUs count to the quota of preemptible ones."""
+        return self.kind in (PoolKind.SPOT, PoolKind.FLEX_START)
+
+    @property
+    def key(self) -> str:
+        """The one label and taint by which pods find it: its class's, or the floor's."""
+        return FLOOR if self.kind is PoolKind.FLOOR else COMPUTE_CLASS
 
     @property
     def labels(self) -> dict[str, str]:
         """The labels that the pool itself sets."""
-        return {COMPUTE_CLASS: self.machine.machine_type, NO_LOAD_BALANCER: "true"}
+        return {self.key: self.machine.machine_type, NO_LOAD_BALANCER: "true"}
 
     @property
     def taints(self) -> tuple[Taint, ...]:
         """The taints that the pool itself sets. GKE adds `nvidia.com/gpu`; declared as well it would be there twice."""
-        compute_class = Taint(key=COMPUTE_CLASS, value=self.machine.machine_type)
-        return (compute_class, Taint(key=SPOT, value="true")) if self.spot else (compute_class,)
+        return (Taint(key=self.key, value=self.machine.machine_type),)
 
     @property
     def node_labels(self) -> dict[str, str]:
@@ -115,26 +149,51 @@ def pools_without_driver(pools: Iterable[Pool]) -> list[str]:
     ]
 
 
-def pools_for(machine: GpuMachine, *, zones: tuple[str, ...], max_nodes: int) -> tuple[Pool, Pool]:
-    """Plan the spot and the on-demand pool of one machine type."""
-    spot, on_demand = (
+def pools_for(
+    machine: GpuMachine,
+    *,
+    zones: tuple[str, ...],
+    floor_nodes: int,
+    elastic_nodes: int,
+    reservation: str | None = None,
+    flex_start: bool = False,
+) -> tuple[Pool, ...]:
+    """Plan the pools of one machine type. Each of the elastic ones may have to hold everything."""
+    kinds = [PoolKind.FLOOR, PoolKind.SPOT, PoolKind.ON_DEMAND]
+    kinds += [PoolKind.RESERVED] * (reservation is not None) + [PoolKind.FLEX_START] * flex_start
+    return tuple(
         Pool(
-            name=f"{machine.machine_type}-{kind}",
             machine=machine,
-            spot=kind == "spot",
+            kind=kind,
             zones=zones,
-            max_nodes=max_nodes,
+            # A pool without a floor to hold stays all the same, and no autoscaler takes a maximum of 0.
+            max_nodes=max(1, floor_nodes) if kind is PoolKind.FLOOR else elastic_nodes,
+            reservation=reservation if kind is PoolKind.RESERVED else None,
         )
-        for kind in ("spot", "on-demand")
+        for kind in kinds
     )
-    return spot, on_demand
 
 
-def compute_class_for(spot: Pool, on_demand: Pool, capacity: Capacity) -> ComputeClass:
-    """Put the two pools of a machine type in the order that the capacity setting asks for."""
-    order = {
-        Capacity.SPOT: (spot,),
-        Capacity.ON_DEMAND: (on_demand,),
-        Capacity.SPOT_WITH_FALLBACK: (spot, on_demand),
-    }[capacity]
-    return ComputeClass(name=spot.machine.machine_type, priorities=tuple(pool.name for pool in order))
+def compute_class_for(pools: Iterable[Pool], capacity: Capacity, *, fallback: bool) -> ComputeClass:
+    """Put the elastic pools of one machine type in the order that the capacity setting asks for.
+
+    What is paid for already comes first, and last what may be long in coming. docs/decisions/0007 says why spot may
+    come before on-demand.
+    """
+    made = {pool.kind: pool for pool in pools}
+    bought = [PoolKind.ON_DEMAND]
+    if capacity is not Capacity.ON_DEMAND:
+        bought = [PoolKind.SPOT, PoolKind.ON_DEMAND] if fallback else [PoolKind.SPOT]
+    order = [made[kind] for kind in (PoolKind.RESERVED, *bought, PoolKind.FLEX_START) if kind in made]
+    return ComputeClass(name=order[0].machine.machine_type, priorities=tuple(pool.name for pool in order))
+
+
+def falls_back(capacity: Capacity, wanted: Iterable[bool | None]) -> bool:
+    """Say whether on-demand stands in for spot, from what the models of one machine type want; None leaves it open.
+
+    Raises ValueError where they want both: they share one class.
+    """
+    said = {answer for answer in wanted if answer is not None}
+    if len(said) > 1:
+        raise ValueError("models of one machine type share a compute class, and some want a fallback and some none")
+    return said.pop() if said else capacity is Capacity.SPOT_WITH_FALLBACK

@@ -3,7 +3,8 @@
 Names: https://docs.cloud.google.com/compute/docs/reference/rest/v1/regions (`quotas[].metric`). Local SSDs are counted
 per machine family: https://docs.cloud.google.com/compute/docs/quotas/migrate-local-ssd-quota
 
-GPUs have one quota for spot machines and one for the others, and with a fallback either may have to hold everything.
+GPUs have one quota for spot machines and one for the others, and with a fallback either may have to hold everything but
+the floor, which is never spot.
 Cores and local SSDs of spot machines count to PREEMPTIBLE_CPUS and PREEMPTIBLE_LOCAL_SSD_GB in a region for which a
 project was given such quotas, and elsewhere to the common ones, which are those named here.
 https://docs.cloud.google.com/compute/docs/instances/spot
@@ -21,8 +22,8 @@ from typing import Final
 from catalog.gpu_machines import GpuMachine, GpuType
 from planning.nodes import FIRST_SYSTEM_NODES, most_system_nodes
 from planning.plan import Plan
-from planning.schema import Capacity, Stack
-from planning.serving import boot_disk_gib
+from planning.schema import Stack
+from planning.serving import Version, boot_disk_gib, most_floor_nodes
 
 GPU_QUOTAS: Final = {GpuType.A100_40GB: "NVIDIA_A100_GPUS", GpuType.A100_80GB: "NVIDIA_A100_80GB_GPUS"}
 ALL_GPUS: Final = "GPUS_ALL_REGIONS"
@@ -73,6 +74,14 @@ def quotas(plan: Plan) -> tuple[Quota, ...]:
     return tuple(quota for quota in _quotas(plan) if quota.amount)
 
 
+def kinds(plan: Plan) -> frozenset[bool]:
+    """Find which kinds of GPU node the stack may have: counted as spot (True), and as any other (False)."""
+    tried = {name for compute_class in plan.compute_classes for name in compute_class.priorities}
+    found = {pool.counts_as_spot for pool in plan.pools if pool.name in tried}
+    floor = any(version.replicas.floor for model in plan.models for version in model.versions)
+    return frozenset(found | ({False} if floor else set()))
+
+
 def gpu_quota(machine: GpuMachine, *, spot: bool) -> str:
     """Name the quota that a machine's GPUs count to."""
     return ("PREEMPTIBLE_" if spot else "") + GPU_QUOTAS[machine.gpu_type]
@@ -96,23 +105,43 @@ def vcpus_of(machine_type: str) -> int:
 
 def _quotas(plan: Plan) -> Iterator[Quota]:
     stack, region = plan.stack, plan.stack.region
-    named = {name for compute_class in plan.compute_classes for name in compute_class.priorities}
-    pools = [pool for pool in plan.pools if pool.name in named]
-    most = {pool.machine: pool.max_nodes for pool in pools}
+    pools = {pool.name: pool for pool in plan.pools}
+    tried = {
+        compute_class.name: [pools[name] for name in compute_class.priorities] for compute_class in plan.compute_classes
+    }
+    machines = {pool.machine.machine_type: pool.machine for pool in plan.pools}
 
-    def gpu_nodes(each: Callable[[GpuMachine], int], gpu_type: GpuType | None = None) -> list[_Count]:
-        # A machine type once, though it has two pools: a replica is on one of them.
+    def floor(machine: GpuMachine, each: int) -> _Count:
+        there = [model.declared for model in plan.models if model.machine == machine]
+        steady = sum(version.replicas.floor for version in _running(plan, machine))
+        return _Count(
+            what=f"{machine.machine_type} floor", steady=steady, most=sum(map(most_floor_nodes, there)), each=each
+        )
+
+    def elastic(machine: GpuMachine, each: int) -> _Count:
+        # Once, though it has several pools: a replica is on one of them.
+        steady = sum(version.replicas.most_elastic for version in _running(plan, machine))
+        most = tried[machine.machine_type][0].max_nodes
+        return _Count(what=machine.machine_type, steady=steady, most=most, each=each)
+
+    def gpu_nodes(each: Callable[[GpuMachine], int]) -> list[_Count]:
         return [
-            _Count(what=machine.machine_type, steady=_replicas(plan, machine), most=number, each=each(machine))
-            for machine, number in most.items()
-            if gpu_type in (None, machine.gpu_type)
+            count
+            for machine in machines.values()
+            for count in (elastic(machine, each(machine)), floor(machine, each(machine)))
+            if count.most
         ]
 
-    fallback = "; spot and on-demand each in full, since either may have to hold everything"
-    note = fallback if stack.capacity is Capacity.SPOT_WITH_FALLBACK else ""
-    for name in dict.fromkeys(gpu_quota(pool.machine, spot=pool.spot) for pool in pools):
-        gpu_type = next(known for known, base in GPU_QUOTAS.items() if name.endswith(base))
-        yield _quota(name, "GPUs", gpu_nodes(lambda machine: machine.gpus, gpu_type), region, note)
+    counted: dict[str, list[_Count]] = {}
+    for machine in machines.values():
+        for name in dict.fromkeys(gpu_quota(machine, spot=pool.counts_as_spot) for pool in tried[machine.machine_type]):
+            counted.setdefault(name, []).append(elastic(machine, machine.gpus))
+        if (always := floor(machine, machine.gpus)).most:
+            counted.setdefault(gpu_quota(machine, spot=False), []).append(always)
+    both = any(len({pool.counts_as_spot for pool in order}) > 1 for order in tried.values())
+    note = "; spot and on-demand each in full, since either may have to hold everything" if both else ""
+    for name, counts in counted.items():
+        yield _quota(name, "GPUs", counts, region, note)
     yield _quota(ALL_GPUS, "GPUs", gpu_nodes(lambda machine: machine.gpus), None)
     a2, system = gpu_nodes(lambda machine: machine.vcpus), _system_nodes(stack, vcpus_of(stack.system_machine_type))
     yield _quota(A2_CPUS, "vCPUs", a2, region, "; may not be counted", certain=[])
@@ -125,15 +154,15 @@ def _quotas(plan: Plan) -> Iterator[Quota]:
     yield _quota(MACHINES, "machines", [*gpu_nodes(lambda _: 1), _system_nodes(stack, 1)], region)
 
 
-def _replicas(plan: Plan, machine: GpuMachine) -> int:
-    """Nodes of a machine type when every replica runs and nothing is being rolled out."""
-    return sum(
-        version.replicas.maximum
+def _running(plan: Plan, machine: GpuMachine) -> list[Version]:
+    """Find the versions on a machine type that have traffic."""
+    return [
+        version
         for model in plan.models
         if model.machine == machine
         for version in model.versions
         if not version.replicas.paused
-    )
+    ]
 
 
 def _system_nodes(stack: Stack, each: int) -> _Count:

@@ -35,6 +35,13 @@ class Capacity(StrEnum):
     SPOT_WITH_FALLBACK = "spot-with-fallback"
 
 
+class Migration(StrEnum):
+    """What a changed `capacity` does with pods that run."""
+
+    NONE = "none"
+    ROLLING = "rolling"
+
+
 class EngineName(StrEnum):
     """The inference server of a model: Text Generation Inference, vLLM, or any image that serves HTTP."""
 
@@ -84,6 +91,13 @@ ModelName = Annotated[str, _label(30)]
 VersionName = Annotated[str, _label(12)]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+MachineType = Annotated[str, StringConstraints(pattern=r"^[a-z][0-9a-z]*(-[0-9a-z]+)+$")]
+ReservationName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(projects/[a-z][-a-z0-9]{4,28}[a-z0-9]/reservations/)?[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
+    ),
+]
 HttpPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][!-~]*$")]
 
@@ -197,6 +211,10 @@ class Scaling(Declared):
     min: Annotated[int, Field(ge=0)] = 0
     max: Annotated[int, Field(ge=1)]
     idle_minutes: Annotated[int, Field(ge=1)] = 15
+    base_on_demand_replicas: Annotated[int, Field(ge=0)] = 0
+    """The floor: so many of them are on on-demand nodes and always there, whatever `capacity` says."""
+    dynamic_on_demand_fallback: bool | None = None
+    """Whether on-demand nodes stand in while there is no spot node; unset, as `capacity` says."""
     requests_per_second_per_replica: Rate | None = None
     normal_requests_per_second: Rate | None = None
     queue_per_replica: Annotated[int | None, Field(ge=1)] = None
@@ -279,6 +297,8 @@ class Model(Declared):
     metrics: Metrics | None = None
     environment: dict[EnvironmentName, str] = Field(default_factory=dict)
     gpu: Gpu
+    batch_tolerant: bool = False
+    """Whether callers can wait or ask again when replicas go away: it may live on spot nodes alone."""
     slo: Objective | None = None
     scaling: Scaling
     rollout: Rollout = Rollout()
@@ -299,6 +319,10 @@ class Stack(Declared):
     # From ours, `llmserve`. 20: a service account's name is `<name>-nodes`, and Google allows 30.
     name: Annotated[str, _label(20)]
     capacity: Annotated[Capacity, Field(strict=False)]
+    migrate: Annotated[Migration, Field(strict=False)]
+    flex_start: bool
+    reservations: dict[MachineType, ReservationName]
+    """By machine type: nodes that are paid for already, and tried first."""
     zones: Annotated[tuple[str, ...], Field(strict=False)]
     deletion_protection: bool
     cluster_generation: Annotated[int, Field(ge=1)]
@@ -309,7 +333,7 @@ class Stack(Declared):
     pod_range: Network
     service_range: Network
     control_plane_range: Network
-    system_machine_type: Annotated[str, StringConstraints(pattern=r"^[a-z][0-9a-z]*(-[0-9a-z]+)+$")]
+    system_machine_type: MachineType
     system_min_nodes: Annotated[int, Field(ge=1)]
     system_max_nodes: Annotated[int, Field(ge=1)]
     gateway_exposure: Literal["internal", "external"]

@@ -9,7 +9,7 @@ from planning.drain import Drain
 from planning.images import Image
 from planning.memory import Fit
 from planning.nodes import LOCAL_SSD_GIB, allocatable_disk_gib
-from planning.schema import Batching, Model
+from planning.schema import Batching, Capacity, Model
 from planning.schema import Version as DeclaredVersion
 
 _OURS = 0.95
@@ -18,11 +18,35 @@ _OURS = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replicas:
-    """Bounds of one Deployment, set by KEDA; `paused` keeps a version without traffic at none."""
+    """Bounds of one version; `paused` keeps one without traffic at none.
+
+    `floor` of them are a Deployment of their own on on-demand nodes; KEDA moves the others between what is left.
+    """
 
     minimum: int
     maximum: int
+    floor: int = 0
     paused: bool = False
+
+    @property
+    def elastic_minimum(self) -> int:
+        """The fewest that KEDA keeps beside the floor."""
+        return self.minimum - self.floor
+
+    @property
+    def elastic_maximum(self) -> int:
+        """The most that KEDA adds to the floor; 1 where there is none to add, which KEDA's pause then forbids."""
+        return max(1, self.maximum - self.floor)
+
+    @property
+    def elastic_paused(self) -> bool:
+        """Whether KEDA adds none."""
+        return self.paused or self.maximum == self.floor
+
+    @property
+    def most_elastic(self) -> int:
+        """Replicas beside the floor at the largest; a version that is paused counts, since it may be woken."""
+        return 0 if self.maximum == self.floor else self.elastic_maximum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +86,8 @@ class ModelPlan:
     architecture: Architecture | None
     """The shape of the network; None is unknown, so that its memory could not be checked."""
     drain: Drain
+    moves_with: Capacity | None
+    """The capacity whose change starts its elastic replicas anew, one by one; None: they stay where they are."""
     normal_replicas: int | None
     """Replicas under the normal load, where the scaling signal is a rate whose normal value was stated."""
 
@@ -83,21 +109,49 @@ class ModelPlan:
         }
 
 
+def floor_name(workload: str) -> str:
+    """Name the Deployment of a version's floor, beside the one that KEDA scales."""
+    return f"{workload}-floor"
+
+
 def share(whole: int, weight: int) -> int:
     """A version's part of a number of replicas, rounded up so that no version with traffic is left without one."""
     return math.ceil(whole * weight / 100)
+
+
+def floors(model: Model) -> dict[str, int]:
+    """Share the floor out among the versions, whole replicas by weight: the largest remainder gets the next one.
+
+    Unlike the minimum it is not rounded up for each, because every replica of it is paid for at the full price.
+    """
+    whole, versions = model.scaling.base_on_demand_replicas, model.rollout.versions
+    exact = {version.name: whole * version.weight / 100 for version in versions}
+    shared = {name: math.floor(part) for name, part in exact.items()}
+    ranked = sorted(exact, key=lambda name: (shared[name] - exact[name], -exact[name]))
+    for name in ranked[: whole - sum(shared.values())]:
+        shared[name] += 1
+    return shared
 
 
 def replicas_of(model: Model, version: DeclaredVersion) -> Replicas:
     """Bounds of one version. Without traffic it is paused: the smallest maximum that KEDA takes is 1."""
     if version.weight == 0:
         return Replicas(minimum=0, maximum=1, paused=True)
-    return Replicas(minimum=share(model.scaling.min, version.weight), maximum=share(model.scaling.max, version.weight))
+    return Replicas(
+        minimum=share(model.scaling.min, version.weight),
+        maximum=share(model.scaling.max, version.weight),
+        floor=floors(model)[version.name],
+    )
 
 
-def most_nodes(model: Model) -> int:
-    """Nodes of a model at its largest: each replica's, and one more a version for the pod that a rollout adds first."""
-    return sum(replicas_of(model, version).maximum + 1 for version in model.rollout.versions)
+def most_elastic_nodes(model: Model) -> int:
+    """Nodes beside the floor at the largest: each replica's, and one a version for a rollout's first pod."""
+    return sum(replicas_of(model, version).most_elastic + 1 for version in model.rollout.versions)
+
+
+def most_floor_nodes(model: Model) -> int:
+    """Nodes of the floor at the largest: each replica's, and one a version that has some, for a rollout's first pod."""
+    return sum(floor + 1 for floor in floors(model).values() if floor)
 
 
 def boot_disk_gib(machine: GpuMachine) -> int:

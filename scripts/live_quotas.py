@@ -10,7 +10,6 @@ from typing import Any
 from catalog.gpu_machines import gpu_machines
 from planning import quotas
 from planning.quotas import Quota
-from planning.schema import Capacity
 from scripts.asking import NotAsked, Outcome, Site, last, not_asked, ok, problem
 from scripts.terminal import shown
 
@@ -50,15 +49,15 @@ def check(site: Site) -> Iterator[Outcome]:
         yield not_asked(f"how much of what is in use is this stack's own, so all of it counts as others': {reason}")
     for quota in quotas.quotas(site.plan):
         if quota.region in limits:
-            for name in _counted_to(quota.name, given, site.plan.stack.capacity):
+            for name in _counted_to(quota.name, given, quotas.kinds(site.plan)):
                 yield _compared(site, quota, name, limits[quota.region], own[name])
 
 
-def _counted_to(name: str, given: set[str], capacity: Capacity) -> list[str]:
+def _counted_to(name: str, given: set[str], kinds: frozenset[bool]) -> list[str]:
     spot = SPOT_NAMES.get(name)
-    if spot is None or spot not in given or capacity is Capacity.ON_DEMAND:
+    if spot is None or spot not in given or True not in kinds:
         return [name]
-    return [spot] if capacity is Capacity.SPOT else [spot, name]
+    return [spot, name] if False in kinds else [spot]
 
 
 def taken_by(machines: Iterable[Json], given: set[str]) -> Counter[str]:

@@ -78,7 +78,9 @@ def _scaling(draw: st.DrawFn) -> Config:
             ),
         )
     )
-    return {"min": draw(st.integers(0, most)), "max": most} | signal | draw(_some(idleMinutes=st.integers(1, 90)))
+    least = draw(st.integers(0, most))
+    bounds = {"min": least, "max": most, "baseOnDemandReplicas": draw(st.integers(0, least) | st.integers(0, most))}
+    return bounds | signal | draw(_some(idleMinutes=st.integers(1, 90), dynamicOnDemandFallback=st.booleans()))
 
 
 @cache
@@ -166,6 +168,13 @@ def stacks(draw: st.DrawFn, *, careful: bool = False) -> Config:
             _some(
                 name=NAMES,
                 capacity=st.sampled_from(["spot", "on-demand", "spot-with-fallback"]),
+                migrate=st.sampled_from(["none", "rolling"]),
+                flexStart=st.booleans(),
+                reservations=st.dictionaries(
+                    st.sampled_from(sorted({machine.machine_type for machine in gpu_machines()})),
+                    st.sampled_from(["ours", "projects/another-project/reservations/theirs"]),
+                    max_size=2,
+                ),
                 deletionProtection=st.booleans(),
                 releaseChannel=st.sampled_from(["RAPID", "REGULAR", "STABLE", "EXTENDED"]),
                 gpuDriverVersion=st.sampled_from(["latest", "default"]),

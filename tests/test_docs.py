@@ -108,11 +108,12 @@ def test_every_test_that_a_trap_names_exists() -> None:
 def test_what_prod_costs_to_leave_on_follows_from_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     llama = next(model for model in decided("prod", {}, {}, monkeypatch).models if model.name == "llama-3-3-70b")
     awake = sum(version.replicas.minimum for version in llama.versions)
+    floor = sum(version.replicas.floor for version in llama.versions)
     spot, on_demand = llama.machine.spot_usd_per_hour or 0, llama.machine.on_demand_usd_per_hour or 0
-    assert f"{awake * llama.machine.gpus} A100 80 GB, {awake * spot:.2f} an hour on spot and" in README.replace(
-        "\n", " "
-    )
-    assert f"{awake * on_demand:.2f} on demand" in README
+    text = README.replace("\n", " ")
+    mixed = floor * on_demand + (awake - floor) * spot
+    assert f"{awake * llama.machine.gpus} A100 80 GB, {mixed:.2f} an hour with the floor on demand" in text
+    assert f"({awake * spot:.2f} with both on spot, {awake * on_demand:.2f} with both on demand)" in text
     assert f"List prices of {PRICES_READ_ON}" in README
 
 
@@ -123,8 +124,9 @@ def test_the_quota_to_ask_for_is_what_prod_can_grow_to(monkeypatch: pytest.Monke
     amounts = {quota.name: quota.amount for quota in quotas(plan)}
     most = amounts["GPUS_ALL_REGIONS"]
     text = README.replace("\n   ", " ")
-    assert f"Prod takes {most} of `PREEMPTIBLE_NVIDIA_A100_80GB_GPUS` (spot)" in text
-    assert most == amounts["PREEMPTIBLE_NVIDIA_A100_80GB_GPUS"] == amounts["NVIDIA_A100_80GB_GPUS"]
+    spot = amounts["PREEMPTIBLE_NVIDIA_A100_80GB_GPUS"]
+    assert f"Prod takes {spot} of `PREEMPTIBLE_NVIDIA_A100_80GB_GPUS` (spot), {most} of" in text
+    assert most == amounts["NVIDIA_A100_80GB_GPUS"]
     rollouts = most - arr_coc - llama
     assert f"{arr_coc} for `arr-coc-0-1`, {llama} for Llama, {rollouts} for rollouts" in text
 

@@ -22,14 +22,14 @@ MACHINES = {"a2-ultragpu-1g": 1, "a2-ultragpu-4g": 4}
 ZONES = ("us-east5-a", "us-east5-b")
 
 LIMITS = {
-    "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": (39, 0),
-    "NVIDIA_A100_80GB_GPUS": (39, 0),
-    "A2_CPUS": (468, 0),
+    "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": (43, 0),
+    "NVIDIA_A100_80GB_GPUS": (43, 0),
+    "A2_CPUS": (516, 0),
     "CPUS": (28, 0),
-    "SSD_TOTAL_GB": (2552, 0),
-    "INSTANCES": (25, 0),
+    "SSD_TOTAL_GB": (2652, 0),
+    "INSTANCES": (26, 0),
 }
-GLOBAL_LIMITS = {"GPUS_ALL_REGIONS": (39, 0), "CPUS_ALL_REGIONS": (496, 0)}
+GLOBAL_LIMITS = {"GPUS_ALL_REGIONS": (43, 0), "CPUS_ALL_REGIONS": (544, 0)}
 
 
 def quotas(limits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def test_all_is_well(doctor: Doctor) -> None:
     # Google shows no quotas of machine families here.
     (unknown,) = lines(finished, "could not ask")
     assert unknown.startswith("quotas: LOCAL_SSD_TOTAL_GB_PER_VM_FAMILY")
-    assert "14,625" in unknown
+    assert "16,125" in unknown
     fine = lines(finished, "ok")
     titles = {line.partition(":")[0] for line in fine}
     assert titles == {
@@ -465,17 +465,17 @@ def quota(finished: Finished, name: str) -> tuple[str, str]:
 
 
 def test_a_missing_quota_is_told_with_the_amount_and_the_command(doctor: Doctor) -> None:
-    used = {"NVIDIA_A100_80GB_GPUS": (16, 4), "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": (35, 0)}
+    used = {"NVIDIA_A100_80GB_GPUS": (16, 4), "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": (31, 0)}
     doctor.gcloud({"regions describe us-east5": quotas(LIMITS | used)})
     finished = doctor.run()
     verdict, text = quota(finished, "NVIDIA_A100_80GB_GPUS")
-    # 39 and the 4 of others, of 16.
+    # 43 and the 4 of others, of 16.
     assert verdict == "problem"
-    assert "27 GPUs too few: limit 16, 4 in use" in text
-    assert "11 x 1 (a2-ultragpu-1g) + 7 x 4 (a2-ultragpu-4g) = 39" in text
+    assert "31 GPUs too few: limit 16, 4 in use" in text
+    assert "11 x 1 (a2-ultragpu-1g) + 6 x 4 (a2-ultragpu-4g) + 2 x 4 (a2-ultragpu-4g floor) = 43" in text
     assert (
         "gcloud beta quotas preferences create --service=compute.googleapis.com "
-        "--quota-id=NVIDIA-A100-80GB-GPUS-per-project-region --dimensions=region=us-east5 --preferred-value=43"
+        "--quota-id=NVIDIA-A100-80GB-GPUS-per-project-region --dimensions=region=us-east5 --preferred-value=47"
         in finished.out
     )
     assert "https://console.cloud.google.com/iam-admin/quotas?project=acme-llm" in finished.out
@@ -485,7 +485,7 @@ def test_a_missing_quota_is_told_with_the_amount_and_the_command(doctor: Doctor)
 def test_a_missing_quota_of_all_regions_names_none(doctor: Doctor) -> None:
     doctor.gcloud({"project-info describe": quotas(GLOBAL_LIMITS | {"GPUS_ALL_REGIONS": (0, 0)})})
     finished = doctor.run()
-    assert "--quota-id=GPUS-ALL-REGIONS-per-project --preferred-value=39" in finished.out
+    assert "--quota-id=GPUS-ALL-REGIONS-per-project --preferred-value=43" in finished.out
 
 
 def node(machine_type: str, *, spot: bool, disk: str = "100") -> dict[str, Any]:
@@ -501,16 +501,16 @@ def node(machine_type: str, *, spot: bool, disk: str = "100") -> dict[str, Any]:
 def test_what_runs_of_the_stack_is_not_counted_twice(doctor: Doctor) -> None:
     own = [node("a2-ultragpu-4g", spot=True), node("a2-ultragpu-1g", spot=False), node("e2-standard-4", spot=False)]
     used = {
-        "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": (39, 4),
-        "NVIDIA_A100_80GB_GPUS": (39, 1),
-        "A2_CPUS": (468, 60),
+        "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": (35, 4),
+        "NVIDIA_A100_80GB_GPUS": (43, 1),
+        "A2_CPUS": (516, 60),
         "CPUS": (28, 4),
-        "SSD_TOTAL_GB": (2552, 300),
-        "INSTANCES": (25, 3),
+        "SSD_TOTAL_GB": (2652, 300),
+        "INSTANCES": (26, 3),
     }
     full = {
         "regions describe us-east5": quotas(used),
-        "project-info describe": quotas({"GPUS_ALL_REGIONS": (39, 5), "CPUS_ALL_REGIONS": (496, 64)}),
+        "project-info describe": quotas({"GPUS_ALL_REGIONS": (43, 5), "CPUS_ALL_REGIONS": (544, 64)}),
     }
     doctor.gcloud(full | {"instances list": own})
     finished = doctor.run()
@@ -519,7 +519,7 @@ def test_what_runs_of_the_stack_is_not_counted_twice(doctor: Doctor) -> None:
     assert (
         "--filter=labels.goog-k8s-cluster-name=llmserve-prod AND labels.goog-k8s-cluster-location=us-east5" in filtered
     )
-    others = quotas(used | {"SSD_TOTAL_GB": (2552, 310)})
+    others = quotas(used | {"SSD_TOTAL_GB": (2652, 310)})
     doctor.gcloud({"regions describe us-east5": others, "instances list": own})
     assert "10 GB of pd-balanced disks too few" in quota(doctor.run(), "SSD_TOTAL_GB")[1]
     doctor.gcloud(full)
@@ -548,7 +548,8 @@ def test_cores_that_may_not_be_counted_are_no_problem(doctor: Doctor) -> None:
 @pytest.mark.parametrize(
     ("capacity", "counted"),
     [
-        ("spot", {"PREEMPTIBLE_LOCAL_SSD_GB"}),
+        # Llama's floor is on demand.
+        ("spot", {"PREEMPTIBLE_LOCAL_SSD_GB", "LOCAL_SSD_TOTAL_GB_PER_VM_FAMILY"}),
         ("on-demand", {"LOCAL_SSD_TOTAL_GB_PER_VM_FAMILY"}),
         ("spot-with-fallback", {"PREEMPTIBLE_LOCAL_SSD_GB", "LOCAL_SSD_TOTAL_GB_PER_VM_FAMILY"}),
     ],

@@ -1,6 +1,9 @@
 """The decisions, one by one, on plain values."""
 
+import math
 import re
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,13 +15,15 @@ from planning.nodes import allocatable_cpu, allocatable_disk_gib, allocatable_me
 from planning.pools import (
     DRIVER_AFFINITY,
     DriverInstallation,
+    Pool,
     compute_class_for,
+    falls_back,
     pools_for,
     pools_without_driver,
     selects,
 )
-from planning.schema import Capacity, Model, Version
-from planning.serving import replicas_of, share
+from planning.schema import Capacity, Model, Rollout, Version
+from planning.serving import floors, replicas_of, share
 from tests.recording import ROOT, decided
 
 HERE = {"name": "shop", "project": "acme", "region": "us-east5"}
@@ -124,35 +129,85 @@ def test_what_is_no_image_is_refused(written: str) -> None:
 # Pools
 
 
+def gpu_pools(reservation: str | None = None, *, flex_start: bool = False) -> tuple[Pool, ...]:
+    return pools_for(
+        machine("a2-ultragpu-1g"),
+        zones=("us-east5-a",),
+        floor_nodes=0,
+        elastic_nodes=3,
+        reservation=reservation,
+        flex_start=flex_start,
+    )
+
+
+def spot_pool() -> Pool:
+    return next(pool for pool in gpu_pools() if pool.spot)
+
+
 def test_capacity_orders_the_pools_and_makes_none() -> None:
-    spot, on_demand = pools_for(machine(), zones=("us-east5-a",), max_nodes=3)
-    orders = {capacity: compute_class_for(spot, on_demand, capacity).priorities for capacity in Capacity}
-    assert orders == {
-        Capacity.SPOT: (spot.name,),
-        Capacity.ON_DEMAND: (on_demand.name,),
-        Capacity.SPOT_WITH_FALLBACK: (spot.name, on_demand.name),
+    pools = gpu_pools()
+    orders = {
+        capacity: compute_class_for(pools, capacity, fallback=falls_back(capacity, [None])).priorities
+        for capacity in Capacity
     }
+    assert orders == {
+        Capacity.SPOT: ("a2-ultragpu-1g-spot",),
+        Capacity.ON_DEMAND: ("a2-ultragpu-1g-on-demand",),
+        Capacity.SPOT_WITH_FALLBACK: ("a2-ultragpu-1g-spot", "a2-ultragpu-1g-on-demand"),
+    }
+
+
+def test_what_is_paid_for_comes_first_and_what_may_be_long_in_coming_last() -> None:
+    pools = gpu_pools(reservation="ours", flex_start=True)
+    for capacity in Capacity:
+        order = compute_class_for(pools, capacity, fallback=True).priorities
+        assert order[0] == "a2-ultragpu-1g-reserved"
+        assert order[-1] == "a2-ultragpu-1g-flex-start"
+        assert not any(name.endswith("floor") for name in order)
+
+
+def test_a_model_may_want_a_fallback_or_none_whatever_the_stack_says() -> None:
+    assert falls_back(Capacity.SPOT, [None, True])
+    assert not falls_back(Capacity.SPOT_WITH_FALLBACK, [False])
+    assert not falls_back(Capacity.SPOT, [])
+    with pytest.raises(ValueError, match="share"):
+        falls_back(Capacity.SPOT, [True, False])
+
+
+@given(
+    floor=st.integers(0, 12),
+    cuts=st.lists(st.integers(0, 100), max_size=3),
+)
+def test_a_floor_is_shared_out_whole_and_by_weight(floor: int, cuts: list[int]) -> None:
+    ends = [0, *sorted(cuts), 100]
+    weights = [after - before for before, after in pairwise(ends)]
+    versions = tuple(Version(name=f"v{number}", weight=weight) for number, weight in enumerate(weights))
+    declared = model(min=floor, max=12, baseOnDemandReplicas=floor)
+    shared = floors(declared.model_copy(update={"rollout": Rollout(versions=versions)}))
+    assert sum(shared.values()) == floor
+    for version in versions:
+        exact = floor * version.weight / 100
+        assert math.floor(exact) <= shared[version.name] <= math.ceil(exact)
+        assert shared[version.name] <= share(floor, version.weight)
 
 
 @pytest.mark.parametrize("installation", [DriverInstallation.DEFAULT, DriverInstallation.LATEST])
 def test_the_daemonset_leaves_nodes_with_gkes_own_driver_alone(installation: DriverInstallation) -> None:
-    spot, _ = pools_for(machine(), zones=("us-east5-a",), max_nodes=3)
+    spot = spot_pool()
     assert selects(DRIVER_AFFINITY, spot.node_labels)
-    managed = type(spot)(
-        name="managed", machine=spot.machine, spot=True, zones=(), max_nodes=1, driver_installation=installation
-    )
+    managed = replace(spot, driver_installation=installation)
     assert not selects(DRIVER_AFFINITY, managed.node_labels)
     assert pools_without_driver([spot, managed]) == []
 
 
 def test_a_pool_that_no_driver_reaches_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planning.plan.pools_without_driver", lambda pools: [pool.name for pool in pools])
-    with pytest.raises(AssertionError, match=r"no node of \['a2-ultragpu-1g-spot'"):
+    with pytest.raises(AssertionError, match=r"no node of \['a2-ultragpu-1g-floor'"):
         decided("prod", {}, {}, monkeypatch)
 
 
 def test_a_pool_without_gpu_labels_is_one_that_no_driver_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
-    spot, _ = pools_for(machine(), zones=("us-east5-a",), max_nodes=3)
+    spot = spot_pool()
     monkeypatch.setattr(type(spot), "node_labels", property(lambda _self: {}))
     assert pools_without_driver([spot]) == [spot.name]
 
@@ -160,10 +215,13 @@ def test_a_pool_without_gpu_labels_is_one_that_no_driver_reaches(monkeypatch: py
 def test_a_pool_holds_every_replica_and_one_more_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = {pool.name: pool.max_nodes for pool in decided("prod", {}, {}, monkeypatch).pools}
     assert nodes == {
+        "a2-ultragpu-1g-floor": 1,
         "a2-ultragpu-1g-spot": 11,
         "a2-ultragpu-1g-on-demand": 11,
-        "a2-ultragpu-4g-spot": 4 + 1 + 1 + 1,
-        "a2-ultragpu-4g-on-demand": 4 + 1 + 1 + 1,
+        # One of the stable version's four is on the floor, where a rollout adds one too.
+        "a2-ultragpu-4g-floor": 1 + 1,
+        "a2-ultragpu-4g-spot": 3 + 1 + 1 + 1,
+        "a2-ultragpu-4g-on-demand": 3 + 1 + 1 + 1,
     }
 
 
@@ -198,7 +256,9 @@ def test_zero_is_a_value() -> None:
 
 @given(minimum=st.integers(0, 4), weight=st.integers(0, 100))
 def test_a_version_has_traffic_or_is_paused(minimum: int, weight: int) -> None:
-    replicas = replicas_of(model(min=minimum), Version(name="v", weight=weight))
+    versions = (Version(name="v", weight=weight), Version(name="other", weight=100 - weight))
+    declared = model(min=minimum).model_copy(update={"rollout": Rollout(versions=versions)})
+    replicas = replicas_of(declared, versions[0])
     assert replicas.paused is (weight == 0)
     assert 0 <= replicas.minimum <= replicas.maximum
     assert (replicas.minimum == 0) is (minimum == 0 or weight == 0)

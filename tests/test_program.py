@@ -161,11 +161,9 @@ def test_every_machine_can_be_had_as_spot_and_on_demand(program: Snapshot) -> No
     assert all(both == {True, False} for both in kinds.values())
 
 
-def test_spot_nodes_are_tainted_and_use_all_the_notice_there_is(program: Snapshot) -> None:
+def test_spot_nodes_use_all_the_notice_there_is(program: Snapshot) -> None:
     for pool in gpu_pools(program):
         node = pool.inputs["nodeConfig"]
-        taint = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NO_SCHEDULE"}
-        assert (taint in node["taints"]) is node["spot"], pool.name
         assert node["kubeletConfig"].get("shutdownGracePeriodSeconds") == (120 if node["spot"] else None), pool.name
 
 
@@ -222,7 +220,10 @@ def test_every_model_pod_fits_on_its_nodes_and_on_no_others(program: Snapshot) -
     for name, pod in pods(program).items():
         [(key, machine)] = pod["spec"]["nodeSelector"].items()
         pools = [p for p in gpu_pools(program) if p.inputs["nodeConfig"]["labels"].get(key) == machine]
-        assert len(pools) == 2, name
+        kinds = {pool.inputs["nodeConfig"]["spot"] for pool in pools}
+        assert (len(pools), kinds) == ((1, {False}) if name.endswith("-floor") else (2, {False, True})), name
+        others = [pool for pool in gpu_pools(program) if pool not in pools]
+        assert not any(tolerated(taint, pod) for pool in others for taint in pool.inputs["nodeConfig"]["taints"]), name
         resources = pod["spec"]["containers"][0]["resources"]
         for pool in pools:
             node = pool.inputs["nodeConfig"]
@@ -297,7 +298,14 @@ def test_a_pod_gets_no_right_that_it_does_not_need(program: Snapshot) -> None:
 
 def test_a_disruption_takes_one_replica_and_never_blocks_a_node(program: Snapshot) -> None:
     budgets = program.of_type("kubernetes:policy/v1:PodDisruptionBudget")
-    assert {b.inputs["metadata"]["name"] for b in budgets} == set(pods(program))
+    versions = {name.removesuffix("-floor") for name in pods(program)}
+    assert {b.inputs["metadata"]["name"] for b in budgets} == versions
+    for budget in budgets:
+        # Of floor and others together.
+        chosen = spec(budget)["selector"]["matchLabels"].items()
+        covered = {name for name, pod in pods(program).items() if chosen <= pod["metadata"]["labels"].items()}
+        assert {name.removesuffix("-floor") for name in covered} == {budget.inputs["metadata"]["name"]}
+        assert covered == {n for n in pods(program) if n.removesuffix("-floor") in {budget.inputs["metadata"]["name"]}}
     assert all(spec(b)["maxUnavailable"] == 1 and "minAvailable" not in spec(b) for b in budgets)
 
 
@@ -421,7 +429,8 @@ def test_tgi_scales_on_its_queue(prod: Snapshot) -> None:
 
 
 def test_all_versions_of_a_model_wake_on_one_signal(record: Record) -> None:
-    program = record("prod", paths={"models[1].scaling.min": "0"})
+    asleep = {"models[1].scaling.min": "0", "models[1].scaling.baseOnDemandReplicas": "0"}
+    program = record("prod", paths=asleep)
     wakes = [spec(program.named(f"llama-3-3-70b-{version}-scaling"))["triggers"][0] for version in ("stable", "canary")]
     assert wakes[0] == wakes[1]
     assert wakes[0]["name"] == "activity"

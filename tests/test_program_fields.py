@@ -214,9 +214,9 @@ def effects_tolerated(taint: dict[str, Any], pod: dict[str, Any]) -> bool:
 
 def test_pods_tolerate_their_taints_with_the_taints_own_effect(program: Snapshot) -> None:
     for name, pod in pods(program).items():
-        [machine] = pod["spec"]["nodeSelector"].values()
+        [(key, machine)] = pod["spec"]["nodeSelector"].items()
         for pool in gpu_pools(program):
-            if pool.inputs["nodeConfig"]["machineType"] == machine:
+            if pool.inputs["nodeConfig"]["labels"].get(key) == machine:
                 assert all(effects_tolerated(taint, pod) for taint in pool.inputs["nodeConfig"]["taints"]), name
 
 
@@ -234,6 +234,7 @@ def test_a_start_may_take_as_long_as_the_model_says(program: Snapshot) -> None:
     minutes = {
         "arr-coc-0-1-stable": 30,
         "llama-3-3-70b-stable": 30,
+        "llama-3-3-70b-stable-floor": 30,
         "llama-3-3-70b-canary": 30,
         "qwen2-5-7b-stable": 15,
     }
@@ -404,7 +405,7 @@ def test_an_upgrade_of_any_pool_can_go_on(program: Snapshot) -> None:
 def test_every_pods_disk_is_on_its_node(program: Snapshot) -> None:
     for name, pod in pods(program).items():
         asked = int(pod["spec"]["containers"][0]["resources"]["requests"]["ephemeral-storage"].removesuffix("Gi"))
-        machine = pod["spec"]["nodeSelector"]["cloud.google.com/compute-class"]
+        [machine] = pod["spec"]["nodeSelector"].values()
         node = program.named(f"{machine}-spot", POOL).inputs["nodeConfig"]
         disks = node.get("ephemeralStorageLocalSsdConfig", {}).get("localSsdCount", 0)
         assert asked < (disks * 375 if disks else node["diskSizeGb"]) * 0.8, name

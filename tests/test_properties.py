@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from planning.memory import Verdict
 from planning.nodes import LOCAL_SSD_GIB, allocatable_cpu, allocatable_disk_gib, allocatable_memory_gib
 from planning.plan import Plan
-from planning.pools import pools_without_driver
+from planning.pools import COMPUTE_CLASS, FLOOR, PoolKind, pools_without_driver
 from planning.quotas import quotas
 from planning.refusal import Refusal
+from planning.schema import Capacity
 from planning.serving import boot_disk_gib
 from preview import Snapshot, manifests
 from tests.stacks import Config, as_text, broken_stacks, decided_of, is_accepted, recorded_all, stacks
@@ -38,6 +39,7 @@ WHOLE = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+ORDER = [PoolKind.RESERVED, PoolKind.SPOT, PoolKind.ON_DEMAND, PoolKind.FLEX_START]
 POOL = "gcp:container/nodePool:NodePool"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 
@@ -47,8 +49,18 @@ def _hold(decided: Plan) -> None:
     pools = {pool.name: pool for pool in decided.pools}
     assert not pools_without_driver(decided.pools)
     for compute_class in decided.compute_classes:
-        assert compute_class.priorities
-        assert set(compute_class.priorities) <= set(pools)
+        order = [pools[name].kind for name in compute_class.priorities]
+        assert order
+        assert len(order) == len(set(order))
+        assert PoolKind.FLOOR not in order
+        # What is paid for comes first, what may be long in coming last, and spot before on-demand or not at all.
+        assert order == sorted(order, key=ORDER.index)
+        assert (PoolKind.SPOT in order) is (decided.stack.capacity is not Capacity.ON_DEMAND)
+    for pool in pools.values():
+        there = [model for model in decided.models if model.machine == pool.machine]
+        assert pool.max_nodes >= 1
+        if pool.kind is PoolKind.FLOOR:
+            assert pool.max_nodes >= sum(version.replicas.floor for model in there for version in model.versions)
     for model in decided.models:
         machine, asked = model.machine, model.resources
         assert machine.region == decided.stack.region
@@ -61,7 +73,10 @@ def _hold(decided: Plan) -> None:
         assert model.drain.grace_seconds >= model.drain.engine_seconds
         assert decided.gateway_drain_seconds >= model.drain.grace_seconds
         for version in model.versions:
-            assert 0 <= version.replicas.minimum <= version.replicas.maximum
+            replicas = version.replicas
+            assert 0 <= replicas.floor <= replicas.minimum <= replicas.maximum
+            assert 0 <= replicas.elastic_minimum <= replicas.elastic_maximum
+            assert replicas.elastic_paused or replicas.floor + replicas.elastic_maximum == replicas.maximum
             assert version.fit is None or version.fit.verdict is not Verdict.DOES_NOT_FIT
     assert all(quota.amount >= quota.amount_without_rollout >= 0 for quota in quotas(decided))
 
@@ -125,8 +140,17 @@ def _agree(program: Snapshot) -> None:
         [container] = pod["containers"]
         asked = container["resources"]["requests"]
         [(label, machine_type)] = pod["nodeSelector"].items()
-        homes = [by_name[name] for name in classes[machine_type]]
+        floor = template["metadata"]["labels"]["llmserve/placement"] == "floor"
+        assert label == (FLOOR if floor else COMPUTE_CLASS)
+        floors = [pool for pool in gpu_pools if pool.name == f"{machine_type}-floor"]
+        homes = floors if floor else [by_name[name] for name in classes[machine_type]]
         assert homes
+        assert not floor or not any(pool.inputs["nodeConfig"]["spot"] for pool in homes)
+        for other in gpu_pools:
+            # The label and the taint are one: whom a pool's label does not call its taint keeps away.
+            config = other.inputs["nodeConfig"]
+            tolerated = all(_tolerates(pod, taint["key"], taint["value"]) for taint in config["taints"])
+            assert tolerated is (config["labels"].get(label) == machine_type), (deployment.name, other.name)
         for pool in homes:
             config = pool.inputs["nodeConfig"]
             assert config["labels"][label] == machine_type == config["machineType"]
@@ -143,7 +167,11 @@ def _agree(program: Snapshot) -> None:
         found.inputs["spec"]["scaleTargetRef"]["name"]
         for found in program.of_type("kubernetes:keda.sh/v1alpha1:ScaledObject")
     ]
-    assert sorted(targets) == sorted(d.inputs["metadata"]["name"] for d in program.of_type(DEPLOYMENT))
+    placed = {
+        d.inputs["metadata"]["name"]: d.inputs["spec"]["template"]["metadata"]["labels"]["llmserve/placement"]
+        for d in program.of_type(DEPLOYMENT)
+    }
+    assert sorted(targets) == sorted(name for name, placement in placed.items() if placement == "elastic")
     for service in program.of_type("kubernetes:core/v1:Service"):
         chosen = service.inputs["spec"]["selector"].items()
         assert any(

@@ -24,23 +24,27 @@ def amounts(plan: Plan) -> dict[str, tuple[int, int]]:
 
 
 def test_prod_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One card each: 10 replicas + 1. Four cards each: 90 % and 10 % of 4 replicas, rounded up: 4 + 1, and 1 + 1."""
-    single, fours = 10, 4 + 1
-    most_single, most_fours = 10 + 1, (4 + 1) + (1 + 1)
-    gpus = (most_single + 4 * most_fours, single + 4 * fours)
-    assert gpus == (39, 30)
+    """One card each: 10 replicas + 1. Four cards each: 90 % and 10 % of 4 replicas, rounded up: 4 + 1, and 1 + 1.
+
+    One of the 4 is on the floor, which has one more for a rollout as well.
+    """
+    single, fours, floor = 10, 3 + 1, 1
+    most_single, most_fours, most_floor = 10 + 1, (3 + 1) + (1 + 1), 1 + 1
+    spot = (most_single + 4 * most_fours, single + 4 * fours)
+    gpus = (spot[0] + 4 * most_floor, spot[1] + 4 * floor)
+    assert (spot, gpus) == ((35, 26), (43, 30))
     plan = decided("prod", {}, {}, monkeypatch)
     assert amounts(plan) == {
-        "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": gpus,
+        "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS": spot,
         "NVIDIA_A100_80GB_GPUS": gpus,
         # A replica is on spot or on demand, and never on both.
         "GPUS_ALL_REGIONS": gpus,
-        "A2_CPUS": (12 * 39, 12 * 30),
+        "A2_CPUS": (12 * 43, 12 * 30),
         "CPUS": (7 * 4, 6 * 4),
-        "CPUS_ALL_REGIONS": (12 * 39 + 28, 12 * 30 + 24),
-        "SSD_TOTAL_GB": (100 * (11 + 7 + 7) + 52, 100 * (10 + 5 + 6) + 52),
-        "LOCAL_SSD_TOTAL_GB_PER_VM_FAMILY": (375 * 39, 375 * 30),
-        "INSTANCES": (11 + 7 + 7, 10 + 5 + 6),
+        "CPUS_ALL_REGIONS": (12 * 43 + 28, 12 * 30 + 24),
+        "SSD_TOTAL_GB": (100 * (11 + 6 + 2 + 7) + 52, 100 * (10 + 4 + 1 + 6) + 52),
+        "LOCAL_SSD_TOTAL_GB_PER_VM_FAMILY": (375 * 43, 375 * 30),
+        "INSTANCES": (11 + 6 + 2 + 7, 10 + 4 + 1 + 6),
     }
     assert {quota.region for quota in quotas(plan) if not quota.name.endswith("ALL_REGIONS")} == {"us-east5"}
     assert {quota.name for quota in quotas(plan) if quota.region is None} == {"GPUS_ALL_REGIONS", "CPUS_ALL_REGIONS"}
@@ -61,7 +65,9 @@ def test_dev_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_arithmetic_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = by_name(decided("prod", {}, {}, monkeypatch))["NVIDIA_A100_80GB_GPUS"]
-    assert "11 x 1 (a2-ultragpu-1g) + 7 x 4 (a2-ultragpu-4g) = 39, or 30 without" in gpus.why
+    assert "11 x 1 (a2-ultragpu-1g) + 6 x 4 (a2-ultragpu-4g) + 2 x 4 (a2-ultragpu-4g floor) = 43, or 30 without" in (
+        gpus.why
+    )
     assert "spot and on-demand each in full" in gpus.why
     assert "each in full" not in by_name(decided("dev", {}, {}, monkeypatch))["PREEMPTIBLE_NVIDIA_A100_GPUS"].why
 
@@ -77,7 +83,7 @@ def test_what_google_is_not_known_to_count_is_not_certain(monkeypatch: pytest.Mo
 def test_a_version_asleep_counts_only_for_the_while_that_it_may_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = {"models[1].rollout.versions[0].weight": "100", "models[1].rollout.versions[1].weight": "0"}
     plan = decided("prod", {}, weights, monkeypatch)
-    assert amounts(plan)["GPUS_ALL_REGIONS"] == (11 + 4 * ((4 + 1) + (1 + 1)), 10 + 4 * 4)
+    assert amounts(plan)["GPUS_ALL_REGIONS"] == (11 + 4 * ((3 + 1) + (1 + 1) + (1 + 1)), 10 + 4 * 4)
 
 
 def test_the_disks_are_those_of_the_program(dev: Snapshot) -> None:

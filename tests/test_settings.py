@@ -54,6 +54,7 @@ def shown(pattern: str) -> Reader:
 
 CLUSTER, SYSTEM, STABLE = "cluster-control-plane", "cluster-system", "llama-3-3-70b-stable"
 ARR, POD = "arr-coc-0-1-stable", "spec.template.spec"
+TEMPLATE = "spec.template.metadata"
 ENGINE = f"{POD}.containers.0"
 MACHINE = "a2-ultragpu-1g-spot"
 
@@ -68,6 +69,14 @@ STACK_EFFECTS: list[tuple[str, str, Reader, Any]] = [
     ("gcp:region", "us-central1", at(CLUSTER, "location"), "us-central1"),
     ("name", "shop", at(CLUSTER, "name"), "shop"),
     ("capacity", "spot", lambda p: len(at("compute-class-a2-ultragpu-1g", "spec.priorities")(p)), 1),
+    ("migrate", "rolling", at(STABLE, f"{TEMPLATE}.annotations.llmserve/capacity"), "spot"),
+    ("flexStart", "true", at("a2-ultragpu-1g-flex-start", "nodeConfig.flexStart", POOL), True),
+    (
+        "reservations",
+        '{"a2-ultragpu-4g": "ours"}',
+        at("a2-ultragpu-4g-reserved", "nodeConfig.reservationAffinity.values", POOL),
+        ["ours"],
+    ),
     ("zones", '["us-east5-b"]', at(MACHINE, "nodeLocations", POOL), ["us-east5-b"]),
     ("deletionProtection", "false", at(CLUSTER, "deletionProtection"), False),
     ("clusterGeneration", "2", at("kubernetes", "clusterIdentifier"), "example-project/us-east5/llmserve-prod#2"),
@@ -116,6 +125,14 @@ MODEL_EFFECTS: list[tuple[str, str, Reader, Any]] = [
     ("[0].scaling.min", "2", at(f"{ARR}-scaling", "spec.minReplicaCount"), 2),
     ("[0].scaling.max", "5", at(f"{ARR}-scaling", "spec.maxReplicaCount"), 5),
     ("[0].scaling.idleMinutes", "30", at(f"{ARR}-scaling", "spec.cooldownPeriod"), 1800),
+    ("[1].scaling.baseOnDemandReplicas", "0", lambda p: f"{STABLE}-floor" in {r.name for r in p.resources}, False),
+    (
+        "[0].scaling.dynamicOnDemandFallback",
+        "false",
+        lambda p: len(at("compute-class-a2-ultragpu-1g", "spec.priorities")(p)),
+        1,
+    ),
+    ("[0].batchTolerant", "false", lambda p: "arr-coc-0-1 lives on spot" in str(p.diagnostics), True),
     ("[0].scaling.requestsPerSecondPerReplica", "4", at(f"{ARR}-scaling", "spec.triggers.1.metadata.threshold"), "4"),
     (
         "[0].scaling.normalRequestsPerSecond",
@@ -144,6 +161,7 @@ MODEL_EFFECTS: list[tuple[str, str, Reader, Any]] = [
 
 # Each changes what another one shows, so they cannot be tried together with the rest.
 ALONE = {
+    "flexStart",
     "gcp:region",
     "gcp:project",
     "name",
@@ -161,11 +179,18 @@ TOGETHER_ON_STACK = {e[0]: e[1] for e in STACK_EFFECTS if e[0] not in ALONE}
 TOGETHER_IN_MODELS = {f"models{e[0]}": e[1] for e in MODEL_EFFECTS if e[0] not in ALONE}
 
 
+def before(read: Reader, program: Snapshot) -> Any:
+    try:
+        return read(program)
+    except LookupError:
+        return None  # the resource that shows it exists only with the value
+
+
 @pytest.mark.parametrize(("key", "value", "read", "expected"), STACK_EFFECTS, ids=[e[0] for e in STACK_EFFECTS])
 def test_a_setting_of_the_stack_does_something(
     record: Record, key: str, value: str, read: Reader, expected: Any
 ) -> None:
-    assert read(record("prod")) != expected, "the value is the one that stands there anyway"
+    assert before(read, record("prod")) != expected, "the value is the one that stands there anyway"
     assert read(record("prod", config={key: value} if key in ALONE else TOGETHER_ON_STACK)) == expected
 
 
@@ -173,11 +198,7 @@ def test_a_setting_of_the_stack_does_something(
 def test_a_setting_of_a_model_does_something(
     record: Record, path: str, value: str, read: Reader, expected: Any
 ) -> None:
-    try:
-        before = read(record("prod"))
-    except LookupError:
-        before = None  # the resource that shows it exists only with this value
-    assert before != expected, "the value is the one that stands there anyway"
+    assert before(read, record("prod")) != expected, "the value is the one that stands there anyway"
     changed = record("prod", paths={f"models{path}": value} if path in ALONE else TOGETHER_IN_MODELS)
     assert read(changed) == expected
 

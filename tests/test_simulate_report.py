@@ -94,8 +94,11 @@ def test_the_cost_is_hours_times_price_and_says_what_is_not_in_it(monkeypatch: p
     found = made(plan, "llama-3-3-70b")
     results = run(found)
     told = document(found, results)
-    price = plan.models[1].machine.spot_usd_per_hour or 0
-    nodes = sum(results.node_seconds.values()) / 3600 * price
+    machine = plan.models[1].machine
+    prices = {Provisioning.SPOT: machine.spot_usd_per_hour, Provisioning.ON_DEMAND: machine.on_demand_usd_per_hour}
+    # The floor is on demand and always there.
+    assert {kind for kind, _ in results.node_seconds} == set(Provisioning)
+    nodes = sum(seconds / 3600 * (prices[kind] or 0) for (kind, _), seconds in results.node_seconds.items())
     downloads = len(results.starts) * 141.1 * 0.045
     assert told["cost"]["total"] == pytest.approx(nodes + downloads, abs=0.01)
     assert any("README" in left_out for left_out in told["cost"]["unpriced"])

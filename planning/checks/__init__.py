@@ -26,6 +26,8 @@ _OF_THE_STACK = (
     place.ranges,
     place.control_plane,
     place.addresses,
+    place.reservations,
+    scaling.one_fallback,
 )
 _OF_A_MODEL = (
     platform.reserved_name,
@@ -42,6 +44,7 @@ _OF_A_MODEL = (
     vllm.batch,
     scaling.signal,
     scaling.bounds,
+    scaling.floor,
     scaling.weights,
     scaling.version_names,
     scaling.canary,

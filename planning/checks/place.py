@@ -9,7 +9,7 @@ from planning.given import Given
 from planning.nodes import most_system_nodes
 from planning.refusal import Problem
 from planning.schema import Gpu, Model, NotRead, read
-from planning.serving import most_nodes
+from planning.serving import most_elastic_nodes, most_floor_nodes
 
 ADDRESSES_OF_A_NODE = 256
 """What GKE sets aside for the pods of a node that may run 110 of them."""
@@ -63,8 +63,8 @@ def control_plane(given: Given) -> Iterator[Problem]:
 def addresses(given: Given) -> Iterator[Problem]:
     """Refuse ranges without an address for every node and every node's pods, all pools at their largest."""
     stack = given.stack
-    # Of either kind, spot and on-demand: while stock moves the pods, both may have nodes.
-    gpu_nodes = (2 * number for model in stack.models if (number := _nodes(given, model)))
+    # Of either kind, spot and on-demand: while stock moves the pods, both may have nodes; the floor stays where it is.
+    gpu_nodes = (_nodes(given, model) for model in stack.models)
     nodes = most_system_nodes(stack.system_max_nodes) + sum(gpu_nodes)
     kept = GATEWAY_ADDRESSES + ADDRESSES_OF_GOOGLE
     for key, field, wanted, what in (
@@ -87,10 +87,33 @@ def addresses(given: Given) -> Iterator[Problem]:
             yield Problem(key=key, reason=f"has no room for {nodes} nodes{what}", fix=larger, value=written)
 
 
+def reservations(given: Given) -> Iterator[Problem]:
+    """Refuse a reservation of machines that no model runs on."""
+    used = {found.machine_type for model in _models(given) if (found := given.machine(model)) is not None}
+    for machine_type, name in sorted(given.stack.reservations.items()):
+        if machine_type not in used:
+            yield Problem(
+                key=f"llmserve:reservations.{machine_type}",
+                reason="is a machine type that no model runs on",
+                fix=f"one of {', '.join(sorted(used))}" if used else "leave it out",
+                value=name,
+            )
+
+
+def _models(given: Given) -> Iterator[Model]:
+    """Find the models of which it can be said what they run on."""
+    for model in given.stack.models:
+        try:
+            given.machine(model)
+        except NotRead:
+            continue
+        yield model
+
+
 def _nodes(given: Given, model: Model) -> int:
-    """The nodes of a model at its largest; 0 where that cannot be read or there is no such machine."""
+    """Addresses for the nodes of a model at its largest; 0 where that cannot be read or there is no such machine."""
     try:
-        return most_nodes(model) if given.machine(model) else 0
+        return 2 * most_elastic_nodes(model) + most_floor_nodes(model) if given.machine(model) else 0
     except NotRead:
         return 0
 

@@ -14,6 +14,7 @@ from planning.nodes import (
 )
 from planning.refusal import Problem
 from planning.schema import Model, Rollout, read
+from planning.serving import floor_name
 
 HUGGING_FACE = "hugging-face-token"
 """Of the Secret with the token in the models' namespace, and of the account that fills it."""
@@ -97,13 +98,15 @@ def names_apart(given: Given) -> Iterator[Problem]:
             reason=f"the name {name} stands there {own.count(name)} times",
             fix="give each its own name",
         )
-    made: dict[str, set[str]] = {}
+    made: dict[str, set[tuple[object, object]]] = {}
     for model in models:
         name, rollout = read(model, "name"), read(model, "rollout")
         versions = read(rollout, "versions") if isinstance(rollout, Rollout) else None
         for version in versions if isinstance(versions, tuple) else ():
-            made.setdefault(f"{name}-{read(version, 'name')}", set()).add(str(name))
-    for workload in sorted(workload for workload, names in made.items() if len(names) > 1):
+            own_name = read(version, "name")
+            for workload in (f"{name}-{own_name}", floor_name(f"{name}-{own_name}")):
+                made.setdefault(workload, set()).add((name, own_name))
+    for workload in sorted(workload for workload, pairs in made.items() if len(pairs) > 1):
         yield Problem(
             key="llmserve:models",
             reason=f"a model and its version make the name {workload}, which another pair makes too",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from planning.given import Given
 from planning.refusal import Problem
-from planning.schema import EngineName, Model
+from planning.schema import EngineName, Model, NotRead
 
 
 def signal(_: Given, model: Model, key: str) -> Iterator[Problem]:
@@ -51,6 +51,41 @@ def bounds(_: Given, model: Model, key: str) -> Iterator[Problem]:
             fix=f"min at most {model.scaling.max}",
             value=str(model.scaling.min),
         )
+
+
+def floor(_: Given, model: Model, key: str) -> Iterator[Problem]:
+    """Refuse a floor that the replicas which are always there do not hold."""
+    scaling = model.scaling
+    if scaling.base_on_demand_replicas > scaling.min:
+        least = scaling.base_on_demand_replicas
+        fits = f"min {least}" if least <= scaling.max else f"min {least} and max {least} or more"
+        yield Problem(
+            key=f"{key}.scaling.baseOnDemandReplicas",
+            reason=f"{least} replicas are always there, and min is {scaling.min}",
+            fix=f"{fits}, or baseOnDemandReplicas at most {scaling.min}",
+            value=str(least),
+        )
+
+
+def one_fallback(given: Given) -> Iterator[Problem]:
+    """Refuse models of one machine type that disagree on a fallback: their class has one order for all of them."""
+    said: dict[str, dict[bool, list[str]]] = {}
+    for index, model in enumerate(given.stack.models):
+        try:
+            machine, wanted = given.machine(model), model.scaling.dynamic_on_demand_fallback
+        except NotRead:
+            continue
+        if machine is not None and wanted is not None:
+            said.setdefault(machine.machine_type, {}).setdefault(wanted, []).append(f"llmserve:models[{index}]")
+    for machine_type, answers in sorted(said.items()):
+        if len(answers) > 1:
+            yield Problem(
+                key=f"{answers[False][0]}.scaling.dynamicOnDemandFallback",
+                reason=f"is false and {answers[True][0]}'s is true, and both are on {machine_type}, whose pools have "
+                "one order for all models",
+                fix="the same for both, or another gpu for one of them",
+                value="false",
+            )
 
 
 def weights(_: Given, model: Model, key: str) -> Iterator[Problem]:

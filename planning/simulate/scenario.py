@@ -13,7 +13,8 @@ from catalog.gpu_cards import GPU_CARDS
 from planning.checks.vllm import BATCH_TOKENS
 from planning.memory import download_bytes
 from planning.plan import Plan
-from planning.schema import Capacity, EngineName
+from planning.pools import PoolKind
+from planning.schema import EngineName
 from planning.serving import ModelPlan
 from planning.serving import Version as PlannedVersion
 from planning.simulate.arrivals import DAY, Bursts, BusinessHours, Constant, Lengths, Profile, Request, Shape, poisson
@@ -40,12 +41,6 @@ CUSTOM_USE: Final = 0.6
 """How busy a replica of our own engine is assumed to be at the rate that a replica is scaled for."""
 NAT_USD_PER_GB: Final = 0.045
 """Cloud NAT, list price of 2026-08-20, from the table that catalog/gpu_machines.py names."""
-_ORDER: Final = {
-    Capacity.SPOT: (Provisioning.SPOT,),
-    Capacity.ON_DEMAND: (Provisioning.ON_DEMAND,),
-    Capacity.SPOT_WITH_FALLBACK: (Provisioning.SPOT, Provisioning.ON_DEMAND),
-}
-
 NODE: Final = Part(
     name="node",
     least=180,
@@ -168,7 +163,7 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
     load, requests = _load(model, options, engine, seconds)
     most = sum(version.replicas.maximum for version in versions)
     always_on = max(model.normal_replicas or 0, sum(version.replicas.minimum for version in versions), 1)
-    spot = plan.stack.capacity is not Capacity.ON_DEMAND
+    order = _order(plan, model)
     gigabytes, cold_start, starting = _cold_start(model)
     platform = Platform(
         versions=tuple(
@@ -178,12 +173,13 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
                 limits=engine.limits[version.name],
                 share=version.weight / 100,
                 scaler=_scaler(model, version, options, always_on=always_on, most=most),
+                floor=version.replicas.floor,
                 initial=_initial(version, options.policy, always_on=always_on),
             )
             for version in versions
         ),
         supply=Supply(
-            order=_ORDER[plan.stack.capacity],
+            order=order,
             losses_per_day=options.losses_per_day,
             outages_per_day=options.outages_per_day,
             outage_hours=options.outage_hours,
@@ -207,7 +203,12 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
         },
         weights_gb=gigabytes,
         always_on=always_on,
-        assumptions=(load, *engine.assumptions, *starting, *_platform_assumptions(options, spot=spot)),
+        assumptions=(
+            load,
+            *engine.assumptions,
+            *starting,
+            *_platform_assumptions(options, spot=Provisioning.SPOT in order),
+        ),
     )
 
 
@@ -354,6 +355,15 @@ def _load(
         Assumption(what="requests", value=f"{rate:g} a second, {hours}", by=by),
         partial(poisson, profile, seconds, engine.questions, engine.answers, options.seed),
     )
+
+
+def _order(plan: Plan, model: ModelPlan) -> tuple[Provisioning, ...]:
+    """Where its elastic replicas go: the class's pools, as far as they are priced by the hour."""
+    pools = {pool.name: pool for pool in plan.pools}
+    [order] = (found.priorities for found in plan.compute_classes if found.name == model.machine.machine_type)
+    kinds = (pools[name].kind for name in order)
+    bought = {PoolKind.SPOT: Provisioning.SPOT, PoolKind.ON_DEMAND: Provisioning.ON_DEMAND}
+    return tuple(bought[kind] for kind in kinds if kind in bought)
 
 
 def _always_on(version: PlannedVersion, always_on: int) -> int:
