@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from planning.given import Given
 from planning.memory import Verdict
 from planning.nodes import system_room
-from planning.schema import Capacity, EngineName
+from planning.schema import Capacity, EngineName, WeightsFrom
 from planning.serving import ModelPlan
 
 EXAMPLE_PROJECT = "example-project"
@@ -42,6 +42,15 @@ def _of_the_stack(given: Given) -> Iterator[str]:
         and model.image is None
         and model.environment.get("VLLM_ENABLE_CUDA_COMPATIBILITY") != "1"
     ]
+    if stack.weights_from is WeightsFrom.BUCKET:
+        if all(model.engine is EngineName.CUSTOM for model in stack.models):
+            yield "llmserve:weightsFrom does nothing: a custom engine has its weights in its image, or its own way to them"
+        elif stack.release_channel == "EXTENDED":
+            yield (
+                "llmserve:weightsFrom is bucket, whose parallel downloads GKE has from 1.30.2-gke.1394000 on and whose "
+                "streaming writes from 1.33.2-gke.4655000 on, and the channel EXTENDED may be older: gcloud container "
+                f"get-server-config --region {stack.region}"
+            )
     if stack.gpu_driver_version == "default" and vllm:
         yield (
             f"llmserve:gpuDriverVersion is default, R535 up to GKE 1.33, and vLLM's image, which {vllm[0]} runs, needs "

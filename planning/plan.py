@@ -12,7 +12,7 @@ from planning.given import Given
 from planning.images import resolve
 from planning.pools import ComputeClass, Pool, compute_class_for, falls_back, pools_for, pools_without_driver
 from planning.refusal import Problem, Refusal
-from planning.schema import Migration, Model, Stack
+from planning.schema import EngineName, Migration, Model, Stack
 from planning.serving import (
     ModelPlan,
     Version,
@@ -22,6 +22,7 @@ from planning.serving import (
     replicas_of,
     resources_on,
 )
+from planning.weights import Fill, first_of_each, stored_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,8 @@ class Plan:
     models: tuple[ModelPlan, ...]
     own_repository: str
     upstreams: dict[str, str]
+    fills: tuple[Fill, ...]
+    """Each revision that is brought into the stack's bucket, once; none, and there is no bucket."""
     gateway_drain_seconds: int
     """How long a gateway that is told to stop may go on: as long as the most patient model, five minutes at least."""
     warnings: tuple[str, ...]
@@ -78,6 +81,7 @@ def plan(given: Given, *, file: str, found: Iterable[Problem] = ()) -> Plan:
             for image in images
             if image.repository is not None and image.upstream is not None
         },
+        fills=first_of_each(fill for model in models for fill in model.fills),
         gateway_drain_seconds=max(LEAST_GATEWAY_SECONDS, *(model.drain.grace_seconds for model in models)),
         warnings=tuple(warnings(given, models)),
     )
@@ -105,6 +109,9 @@ def _model_plan(given: Given, model: Model) -> ModelPlan:
             environment=tuple(sorted((model.environment | version.environment).items())),
             replicas=replicas_of(model, version),
             fit=given.fit(model, version),
+            weights=None
+            if model.engine is EngineName.CUSTOM
+            else stored_weights(stack, model.repository, version.revision or model.revision),
         )
         for version in model.rollout.versions
     )

@@ -58,6 +58,13 @@ class TokenSource(StrEnum):
     NONE = "none"
 
 
+class WeightsFrom(StrEnum):
+    """Where a model's replicas read its weights: each from the hub, or all from a bucket of the stack's own."""
+
+    HUB = "hub"
+    BUCKET = "bucket"
+
+
 class Wrong(ValueError):  # noqa: N818  (it is the value that is wrong)
     """A value that cannot be, with what to write instead."""
 
@@ -342,4 +349,5 @@ class Stack(Declared):
     ]
     hugging_face_token_from: Annotated[TokenSource, Field(strict=False)]
     hugging_face_token_secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    weights_from: Annotated[WeightsFrom, Field(strict=False)]
     models: Annotated[tuple[Model, ...], Field(strict=False)]

@@ -7,10 +7,11 @@ from catalog.architectures import Architecture
 from catalog.gpu_machines import GpuMachine
 from planning.drain import Drain
 from planning.images import Image
-from planning.memory import Fit
+from planning.memory import Fit, download_bytes
 from planning.nodes import LOCAL_SSD_GIB, allocatable_disk_gib
-from planning.schema import Batching, Capacity, Model
+from planning.schema import Batching, Capacity, EngineName, Model
 from planning.schema import Version as DeclaredVersion
+from planning.weights import Fill, StoredWeights, scratch_gib
 
 _OURS = 0.95
 """The part of a node's disk for the model; the rest is for the pods of the node itself."""
@@ -72,6 +73,8 @@ class Version:
     replicas: Replicas
     fit: Fit | None
     """How the model sits in its GPUs' memory; None where its architecture is unknown."""
+    weights: StoredWeights | None = None
+    """Where its weights lie in the stack's bucket; None: the engine fetches them itself, or has them in its image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +98,26 @@ class ModelPlan:
     def name(self) -> str:
         """The model's name: of its Service, of its label `app`, and the first part of its host."""
         return self.declared.name
+
+    @property
+    def download_bytes(self) -> int | None:
+        """Count the bytes of its weights as they are stored, at least; None is unknown, or in the image."""
+        if self.architecture is None or self.declared.engine is EngineName.CUSTOM:
+            return None
+        try:
+            return download_bytes(self.architecture, self.declared.quantize)
+        except ValueError:
+            return None
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """What has to be brought into the bucket for each of its versions, the same more than once."""
+        room = scratch_gib(self.download_bytes, gpu_memory_gib=self.machine.gpus * self.machine.gpu_memory_gib)
+        return tuple(
+            Fill(weights=version.weights, image=version.image, scratch_gib=room)
+            for version in self.versions
+            if version.weights is not None
+        )
 
     @property
     def summary(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ that setting is a problem already; all the others go on, so that a stack is told
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from planning.checks import drain, engine, memory, place, platform, scaling, vllm
+from planning.checks import drain, engine, memory, place, platform, scaling, vllm, weights
 from planning.given import Given
 from planning.refusal import Problem
 from planning.schema import NotRead
@@ -56,6 +56,7 @@ _OF_A_MODEL = (
     memory.context,
     memory.disk,
     drain.longest,
+    weights.revision,
 )
 
 

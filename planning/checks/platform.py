@@ -15,11 +15,13 @@ from planning.nodes import (
 from planning.refusal import Problem
 from planning.schema import Model, Rollout, read
 from planning.serving import floor_name
+from planning.weights import WRITER
 
 HUGGING_FACE = "hugging-face-token"
 """Of the Secret with the token in the models' namespace, and of the account that fills it."""
-RESERVED_NAMES = ("default", HUGGING_FACE)
-"""Accounts in the models' namespace that are there already: Kubernetes' own, and the one that reads the token."""
+RESERVED_NAMES = ("default", HUGGING_FACE, WRITER)
+"""Accounts in the models' namespace that are there already: Kubernetes' own, the one that reads the token, and the one
+that fills the bucket."""
 
 
 def something_to_serve(given: Given) -> Iterator[Problem]:
