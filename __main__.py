@@ -48,7 +48,7 @@ platform = Platform(
     kubernetes=kubernetes,
     opts=pulumi.ResourceOptions(providers=[google, random]),
 )
-Models("models", decided.models, platform.handover, opts=pulumi.ResourceOptions(providers=[platform.kubernetes]))
+Models("models", decided, platform.handover, opts=pulumi.ResourceOptions(providers=[google, platform.kubernetes]))
 
 pulumi.export("cluster", {"name": stack.name, "location": stack.region, "project": stack.project})
 pulumi.export("models", {model.name: model.summary for model in decided.models})

@@ -13,12 +13,11 @@ from bench.sides import Side, measure, ratio, verdict
 PROGRAM = """
 from functools import partial
 from planning.simulate.arrivals import DAY, Constant, Lengths, poisson
-from planning.simulate.cold_start import ColdStart
+from planning.cold_start import DRIVER, IMAGE, NODE, WARM_UP, ColdStart
 from planning.simulate.engine import Limits, Timing
 from planning.simulate.platform import Platform, Supply, Version, simulate
 from planning.simulate.results import Provisioning
 from planning.simulate.scalers import Keda
-from planning.simulate.scenario import DRIVER, IMAGE, NODE, WARM_UP
 
 days = {days}
 version = Version(

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from components.network import Network
-from planning.schema import Stack
+from planning.schema import Stack, WeightsFrom
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 """The widest scope: what a node may do is said by its account's roles, which unlike scopes can be changed in place."""
@@ -132,6 +132,13 @@ class Cluster(pulumi.ComponentResource):
                 rotation_config=gcp.container.ClusterSecretSyncConfigRotationConfigArgs(
                     enabled=True, rotation_interval="300s"
                 ),
+            ),
+            addons_config=(
+                gcp.container.ClusterAddonsConfigArgs(
+                    gcs_fuse_csi_driver_config=gcp.container.ClusterAddonsConfigGcsFuseCsiDriverConfigArgs(enabled=True)
+                )
+                if stack.weights_from is WeightsFrom.BUCKET
+                else None
             ),
             security_posture_config=gcp.container.ClusterSecurityPostureConfigArgs(mode="BASIC"),
             cost_management_config=gcp.container.ClusterCostManagementConfigArgs(enabled=True),

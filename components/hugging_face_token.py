@@ -4,6 +4,7 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
+from components.identity import principal
 from planning.checks.platform import HUGGING_FACE as NAME
 from planning.schema import Stack, TokenSource
 
@@ -59,20 +60,12 @@ class HuggingFaceToken(pulumi.ComponentResource):
         account = k8s.core.v1.ServiceAccount(
             f"{name}-reader", metadata=metadata, automount_service_account_token=False, opts=in_namespace
         )
-        number = gcp.organizations.get_project_output(
-            project_id=stack.project, opts=pulumi.InvokeOutputOptions(parent=self)
-        ).number
-        pool = pulumi.Output.concat(
-            "principal://iam.googleapis.com/projects/",
-            number,
-            f"/locations/global/workloadIdentityPools/{stack.project}.svc.id.goog",
-        )
         right = gcp.secretmanager.SecretIamMember(
             f"{name}-access",
             project=stack.project,
             secret_id=stack.hugging_face_token_secret,
             role="roles/secretmanager.secretAccessor",
-            member=pulumi.Output.concat(pool, f"/subject/ns/{namespace}/sa/{NAME}"),
+            member=principal(stack.project, namespace, NAME, self),
             # A project has no identity pool before its first cluster.
             opts=in_namespace,
         )

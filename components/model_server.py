@@ -1,11 +1,14 @@
 """One model: its Service, and for each version the pods, their disruption budget and their scaling."""
 
+from collections.abc import Sequence
+
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import weights_mount
 from components.engines import EngineContainer, container_of
 from components.handover import Handover
-from components.model_namespace import SERVER_LABELS
+from components.model_namespace import SERVER_LABELS, WITHOUT_INTERNET
 from components.scaled_object import scaled_object
 from components.traffic import Traffic
 from planning.drain import PRE_STOP_SECONDS
@@ -29,16 +32,22 @@ class ModelServer(pulumi.ComponentResource):
 
     A version with a floor has a second one, with a fixed number of replicas on on-demand nodes. Of the other it sets no
     number: KEDA owns it, from none up. It waits for no GPU, so that an update never hangs on one. It gives its pods no
-    Kubernetes API token and no right in Google Cloud.
+    Kubernetes API token, and of Google Cloud no right but to read weights.
     """
 
     host: str
     """The name under which the gateway answers for this model."""
 
     def __init__(
-        self, name: str, model: ModelPlan, handover: Handover, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        model: ModelPlan,
+        handover: Handover,
+        *,
+        weights: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Make the model's objects in the platform's namespace for models."""
+        """Make the model's objects in the platform's namespace for models; `weights` are the rights to read them."""
         super().__init__("llmserve:index:ModelServer", name, None, opts)
         after_platform = pulumi.ResourceOptions(parent=self, depends_on=list(handover.ready))
         self.host = model.host
@@ -60,7 +69,15 @@ class ModelServer(pulumi.ComponentResource):
             ),
             opts=after_platform,
         )
-        engines = {version.name: container_of(model, version, handover.token_secret) for version in model.versions}
+        engines = {
+            version.name: container_of(
+                model,
+                version,
+                # Who reads the bucket asks the hub for nothing.
+                handover.token_secret if version.weights is None else None,
+            )
+            for version in model.versions
+        }
         for version in model.versions:
             self._deploy(
                 f"{name}-{version.name}",
@@ -68,7 +85,7 @@ class ModelServer(pulumi.ComponentResource):
                 version,
                 engine=engines[version.name],
                 handover=handover,
-                account=account,
+                needs=[account] if version.weights is None else [account, *weights],
             )
         Traffic(
             f"{name}-traffic",
@@ -88,11 +105,11 @@ class ModelServer(pulumi.ComponentResource):
         *,
         engine: EngineContainer,
         handover: Handover,
-        account: k8s.core.v1.ServiceAccount,
+        needs: Sequence[pulumi.Resource],
     ) -> None:
         workload = f"{model.name}-{version.name}"
         labels = {"app": model.name, "version": version.name}
-        after = [*handover.ready, account]
+        after = [*handover.ready, *needs]
         if version.replicas.floor:
             self._deployment(
                 floor_name(name),
@@ -168,7 +185,8 @@ class ModelServer(pulumi.ComponentResource):
                 ),
                 template=k8s.core.v1.PodTemplateSpecArgs(
                     metadata=k8s.meta.v1.ObjectMetaArgs(
-                        labels=labels | SERVER_LABELS, annotations=_pod_annotations(model, engine, floor=floor)
+                        labels=labels | SERVER_LABELS | (WITHOUT_INTERNET if version.weights else {}),
+                        annotations=_pod_annotations(model, version, engine, floor=floor),
                     ),
                     spec=_pod(model, version, engine, key=FLOOR if floor else COMPUTE_CLASS),
                 ),
@@ -186,19 +204,26 @@ def _metadata(
     return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=handover.namespace, labels=labels, annotations=annotations)
 
 
-def _pod_annotations(model: ModelPlan, engine: EngineContainer, *, floor: bool) -> dict[str, str]:
+def _pod_annotations(model: ModelPlan, version: Version, engine: EngineContainer, *, floor: bool) -> dict[str, str]:
     # A changed class moves no pod that runs; a changed template does, one by one. The floor stays where it is.
     moved = {CAPACITY: str(model.moves_with)} if model.moves_with is not None and not floor else {}
-    return moved | {
-        # The sidecar's agent merges the engine's metrics into its own page; nothing scrapes the engine itself.
-        "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(engine.port),
-        "prometheus.io/path": engine.metrics_path,
-        # Weights are downloaded past Envoy, which would be slower and is no use there.
-        "traffic.sidecar.istio.io/excludeOutboundPorts": "443",
-        # A sidecar that Kubernetes stops after the engine: the older kind is stopped with it and cuts its streams.
-        "sidecar.istio.io/nativeSidecar": "true",
-    }
+    # The driver asks the metadata server who it is, and Envoy does not know that address.
+    direct = {"traffic.sidecar.istio.io/excludeOutboundIPRanges": weights_mount.METADATA_SERVER}
+    stored = {} if version.weights is None else weights_mount.annotations() | direct
+    return (
+        moved
+        | stored
+        | {
+            # The sidecar's agent merges the engine's metrics into its own page; nothing scrapes the engine itself.
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": str(engine.port),
+            "prometheus.io/path": engine.metrics_path,
+            # Weights are downloaded past Envoy, which would be slower and is no use there.
+            "traffic.sidecar.istio.io/excludeOutboundPorts": "443",
+            # A sidecar that Kubernetes stops after the engine: the older kind is stopped with it and cuts its streams.
+            "sidecar.istio.io/nativeSidecar": "true",
+        }
+    )
 
 
 def _pod(model: ModelPlan, version: Version, engine: EngineContainer, *, key: str) -> k8s.core.v1.PodSpecArgs:
@@ -209,6 +234,18 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer, *, key: st
     if engine.cache_path is not None:
         volumes["model-cache"] = k8s.core.v1.EmptyDirVolumeSourceArgs(size_limit=f"{resources.disk_gib}Gi")
         mounts["model-cache"] = engine.cache_path
+    volume_mounts = [k8s.core.v1.VolumeMountArgs(name=key, mount_path=path) for key, path in mounts.items()]
+    pod_volumes = [k8s.core.v1.VolumeArgs(name=key, empty_dir=source) for key, source in volumes.items()]
+    waiting = None
+    if (weights := version.weights) is not None:
+        waiting = [weights_mount.waiting(weights, image=version.image.reference, security=engine.security)]
+        volume_mounts.append(weights_mount.mount(weights, read_only=True))
+        pod_volumes += [
+            weights_mount.folder(
+                weights, weights_mount.READ_OPTIONS, read_only=True, user=engine.user, group=engine.group
+            ),
+            weights_mount.cache(resources.disk_gib),
+        ]
     asked = {
         "cpu": str(resources.cpus),
         "memory": f"{resources.memory_gib}Gi",
@@ -240,6 +277,7 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer, *, key: st
                 label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels={"app": model.name}),
             )
         ],
+        init_containers=waiting,
         containers=[
             k8s.core.v1.ContainerArgs(
                 name="engine",
@@ -248,7 +286,7 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer, *, key: st
                 args=list(engine.arguments) or None,
                 env=list(engine.environment),
                 resources=k8s.core.v1.ResourceRequirementsArgs(requests=asked, limits=limits),
-                volume_mounts=[k8s.core.v1.VolumeMountArgs(name=key, mount_path=path) for key, path in mounts.items()],
+                volume_mounts=volume_mounts,
                 startup_probe=engine.startup,
                 # Health is answered by the loop that also computes, so a busy engine is slow to say that it is well.
                 readiness_probe=k8s.core.v1.ProbeArgs(
@@ -265,5 +303,5 @@ def _pod(model: ModelPlan, version: Version, engine: EngineContainer, *, key: st
                 security_context=engine.security,
             )
         ],
-        volumes=[k8s.core.v1.VolumeArgs(name=key, empty_dir=source) for key, source in volumes.items()],
+        volumes=pod_volumes,
     )

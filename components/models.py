@@ -1,16 +1,15 @@
 """The models on a platform."""
 
-from collections.abc import Sequence
-
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.handover import Handover
 from components.model_server import ModelServer
+from components.model_weights import ModelWeights
 from monitoring.dashboard import SERVING_UID, serving_dashboard
 from monitoring.rules import rule_groups
 from planning.observed import served_model
-from planning.serving import ModelPlan
+from planning.plan import Plan
 
 
 class Models(pulumi.ComponentResource):
@@ -22,12 +21,13 @@ class Models(pulumi.ComponentResource):
     def __init__(
         self,
         name: str,
-        models: Sequence[ModelPlan],
+        plan: Plan,
         handover: Handover,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Serve the planned models on the platform."""
         super().__init__("llmserve:index:Models", name, None, opts)
+        models = plan.models
         after_platform = pulumi.ResourceOptions(parent=self, depends_on=list(handover.ready))
         served = [served_model(model) for model in models]
         k8s.apiextensions.CustomResource(
@@ -46,6 +46,16 @@ class Models(pulumi.ComponentResource):
             data={f"{SERVING_UID}.json": serving_dashboard(served)},
             opts=after_platform,
         )
+        weights: list[pulumi.Resource] = []
+        if plan.fills:
+            weights = ModelWeights(
+                f"{name}-weights",
+                plan.fills,
+                models,
+                handover,
+                project=plan.stack.project,
+                opts=pulumi.ResourceOptions(parent=self),
+            ).ready
         for model in models:
-            ModelServer(model.name, model, handover, opts=pulumi.ResourceOptions(parent=self))
+            ModelServer(model.name, model, handover, weights=weights, opts=pulumi.ResourceOptions(parent=self))
         self.register_outputs({"hosts": {model.name: model.host for model in models}})

@@ -14,12 +14,15 @@ from components.gpu_node_pool import GpuNodePool
 from components.handover import Handover
 from components.hugging_face_token import HuggingFaceToken
 from components.image_registry import ImageRegistry
+from components.mesh import NAMESPACE as MESH_NAMESPACE
 from components.mesh import Mesh
 from components.model_namespace import ModelNamespace
 from components.monitoring_stack import MonitoringStack
 from components.network import Network
+from components.weights_bucket import PRIVATE_GOOGLE_RANGE, WeightsBucket
 from planning.plan import Plan
 from planning.schema import TokenSource
+from planning.weights import bucket_name
 
 
 class Platform(pulumi.ComponentResource):
@@ -90,7 +93,9 @@ class Platform(pulumi.ComponentResource):
             gateway_namespace=gateway.NAMESPACE,
             gateway_principal=ingress.principal,
             monitoring_namespace=monitoring_stack.NAMESPACE,
+            mesh_namespace=MESH_NAMESPACE,
             mesh_ready=mesh.ready,
+            storage_range=PRIVATE_GOOGLE_RANGE if plan.fills else None,
             opts=in_cluster,
         )
         monitoring = MonitoringStack(
@@ -101,6 +106,10 @@ class Platform(pulumi.ComponentResource):
             *(driver, *classes, mesh.closed, ingress.ready, models.ready, *models.closed),
             *(monitoring.ready, autoscaling.ready),
         ]
+        if plan.fills:
+            ready += WeightsBucket(
+                "weights", stack, bucket=bucket_name(stack), network_id=network.network_id, opts=inside
+            ).ready
         token: HuggingFaceToken | None = None
         if stack.hugging_face_token_from is not TokenSource.NONE:
             token = HuggingFaceToken(

@@ -44,7 +44,7 @@ def _of_the_stack(given: Given) -> Iterator[str]:
     ]
     if stack.weights_from is WeightsFrom.BUCKET:
         if all(model.engine is EngineName.CUSTOM for model in stack.models):
-            yield "llmserve:weightsFrom does nothing: a custom engine has its weights in its image, or its own way to them"
+            yield "llmserve:weightsFrom does nothing: a custom engine has its weights in its image, or fetches them"
         elif stack.release_channel == "EXTENDED":
             yield (
                 "llmserve:weightsFrom is bucket, whose parallel downloads GKE has from 1.30.2-gke.1394000 on and whose "

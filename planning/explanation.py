@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from planning.cold_start import cold_start_of
 from planning.drain import EXIT_SECONDS, PRE_STOP_SECONDS, SPOT_CRITICAL_SECONDS
 from planning.memory import Fit
 from planning.nodes import allocatable_cpu, allocatable_memory_gib
@@ -100,10 +101,27 @@ def _model(plan: Plan, model: ModelPlan) -> Iterator[tuple[str, str]]:
         + ("local SSD" if machine.local_ssd_gib else f"a boot disk of {boot_disk_gib(machine)}")
         + f" and {asked.gpus} GPU{'s' * (asked.gpus > 1)}: one replica a node",
     )
+    for line in _start(model):
+        yield "start", line
     for line in _drain(plan, model):
         yield "drain", line
     for line in _moves(model):
         yield "moves", line
+
+
+def _start(model: ModelPlan) -> Iterator[str]:
+    start = cold_start_of(model)
+    least, most = start.range
+    parts = " + ".join(f"{part.name} {part.likely:.0f}" for part in start.parts)
+    likely = sum(part.likely for part in start.parts)
+    unknown = "; without the weights" if all(part.name != "weights" for part in start.parts) else ""
+    yield f"on a new node mostly {likely:.0f} s: {parts}; from {least:.0f} to {most:.0f}{unknown}"
+    there = [part for part in start.parts if not part.on_new_node]
+    yield f"on a node that is there: mostly {sum(part.likely for part in there):.0f} s"
+    for part in start.parts:
+        yield f"{part.name} {part.least:.0f} to {part.most:.0f} s, {part.by}: {part.source}"
+    for weights in dict.fromkeys(version.weights for version in model.versions if version.weights is not None):
+        yield f"a Job brings them once to gs://{weights.bucket}/{weights.folder}; a new version's pods wait for it"
 
 
 def _signal(model: ModelPlan) -> str:

@@ -149,6 +149,8 @@ def _quotas(plan: Plan) -> Iterator[Quota]:
     yield _quota(ALL_CPUS, "vCPUs", [*a2, system], None, "; those of A2 may not be counted", certain=[system])
     disks = [*gpu_nodes(boot_disk_gib), _system_nodes(stack, SYSTEM_DISK_GIB)]
     volumes = _Count(what="the volumes of Prometheus and Alertmanager", steady=1, most=1, each=VOLUMES_GIB)
+    # Of a Job that brings weights into the bucket, while it runs.
+    disks += [_Count(what="weights on their way", steady=0, most=1, each=fill.scratch_gib) for fill in plan.fills]
     yield _quota(DISKS, "GB of pd-balanced disks", [*disks, volumes], region)
     yield _quota(LOCAL_SSD, "GB of A2's local SSDs", gpu_nodes(lambda machine: machine.local_ssd_gib), region)
     yield _quota(MACHINES, "machines", [*gpu_nodes(lambda _: 1), _system_nodes(stack, 1)], region)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from planning.cold_start import DRIVER, IMAGE, NODE, WARM_UP
 from planning.simulate.claims import LONGEST, Bill, Experiment, Gain, bills, load_sweep, saved
-from planning.simulate.scenario import DRIVER, IMAGE, NODE, WARM_UP
 
 SATURATED = 10.0
 """Requests a second, more than the replica serves in any of the four experiments."""

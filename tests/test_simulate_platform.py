@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.scaling import POLLING_SECONDS
+from planning.cold_start import NO_COLD_START, ColdStart, Part
 from planning.simulate.arrivals import DAY, HOUR, Request
-from planning.simulate.cold_start import NO_COLD_START, ColdStart, Part
 from planning.simulate.engine import Batching, Limits, Timing
 from planning.simulate.platform import (
     WINDOW_SECONDS,

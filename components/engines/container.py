@@ -18,6 +18,9 @@ class EngineContainer:
     startup: k8s.core.v1.ProbeArgs
     """Fails until the model is loaded. Kubernetes asks nothing else before it has passed once."""
     security: k8s.core.v1.SecurityContextArgs
+    user: int = 0
+    group: int = 0
+    """Whose files it has to be able to read, where its weights are mounted."""
     cache_path: str | None
     """Where the engine keeps downloaded weights."""
 

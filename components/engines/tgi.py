@@ -34,6 +34,10 @@ def container(model: ModelPlan, version: Version, token_secret: str | None) -> E
         "DTYPE": declared.dtype,
         **{name.upper(): value for name, value in version.batching.model_dump(exclude_none=True).items()},
     }
+    if (weights := version.weights) is not None:
+        # A folder: with a revision beside it the router would ask the hub for a repository of that name.
+        environment |= {"MODEL_ID": weights.path, "HF_HUB_OFFLINE": "1"}
+        optional["REVISION"] = None
     environment |= {name: str(value) for name, value in optional.items() if value is not None}
     environment |= dict(version.environment)
     variables = literal(environment)

@@ -22,7 +22,8 @@ def container(model: ModelPlan, version: Version, token_secret: str | None) -> E
     """Describe vLLM for one version of a model."""
     declared = model.declared
     # A version may overwrite what is set here, as with TGI.
-    variables = literal({"HOME": HOME, "VLLM_NO_USAGE_STATS": "1"} | dict(version.environment))
+    own = {"HOME": HOME, "VLLM_NO_USAGE_STATS": "1"} | ({"HF_HUB_OFFLINE": "1"} if version.weights else {})
+    variables = literal(own | dict(version.environment))
     if token_secret is not None:
         reference = k8s.core.v1.SecretKeySelectorArgs(name=token_secret, key=KEY)
         source = k8s.core.v1.EnvVarSourceArgs(secret_key_ref=reference)
@@ -47,6 +48,8 @@ def container(model: ModelPlan, version: Version, token_secret: str | None) -> E
             capabilities=k8s.core.v1.CapabilitiesArgs(drop=["ALL"]),
             seccomp_profile=k8s.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
         ),
+        user=USER,
+        group=GROUP,
         # Of the weights, and of the kernels that it compiles.
         cache_path=f"{HOME}/.cache",
     )
@@ -55,7 +58,7 @@ def container(model: ModelPlan, version: Version, token_secret: str | None) -> E
 def _arguments(model: ModelPlan, version: Version) -> tuple[str, ...]:
     declared, limits = model.declared, version.batching
     options = {
-        "revision": version.revision,
+        "revision": version.revision if version.weights is None else None,
         "port": declared.port,
         "tensor-parallel-size": model.resources.gpus,
         "quantization": declared.quantize,
@@ -69,4 +72,5 @@ def _arguments(model: ModelPlan, version: Version) -> tuple[str, ...]:
     }
     given = tuple(f"--{name}={value}" for name, value in options.items() if value is not None)
     # It answers no other name, while TGI answers to any: the model's own, and the one that clients of vLLM expect.
-    return (declared.repository or "", *given, "--served-model-name", model.name, declared.repository or "")
+    served = declared.repository or "" if version.weights is None else version.weights.path
+    return (served, *given, "--served-model-name", model.name, declared.repository or "")

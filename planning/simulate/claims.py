@@ -7,14 +7,14 @@ from typing import Final
 
 from catalog.architectures import Architecture, architecture_of
 from catalog.gpu_machines import GpuType, machines_with
+from planning.cold_start import DRIVER, IMAGE, NODE, WARM_UP, ColdStart
 from planning.memory import fit
 from planning.simulate.arrivals import DAY, BusinessHours, Constant, Lengths, Request, Shape, poisson
-from planning.simulate.cold_start import ColdStart
 from planning.simulate.engine import Batching, Limits, Replica, Timing
 from planning.simulate.platform import Platform, Supply, Version, simulate
 from planning.simulate.results import Provisioning, Results
 from planning.simulate.scalers import Keda
-from planning.simulate.scenario import DRIVER, IMAGE, NODE, ROOMY, WARM_UP
+from planning.simulate.scenario import ROOMY
 from planning.simulate.timing import timing_of
 
 # Continuous batching

@@ -17,9 +17,9 @@ from random import Random
 from typing import Final
 
 from monitoring.scaling import POLLING_SECONDS
+from planning.cold_start import NO_COLD_START, ColdStart
 from planning.drain import PRE_STOP_SECONDS
 from planning.simulate.arrivals import DAY, HOUR, Request
-from planning.simulate.cold_start import NO_COLD_START, ColdStart
 from planning.simulate.engine import Batching, Limits, Replica, Served, Timing
 from planning.simulate.results import Moment, Provisioning, Results, Use, VersionResults
 from planning.simulate.scalers import Scaler, Seen

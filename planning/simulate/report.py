@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from planning.schema import WeightsFrom
 from planning.simulate.results import Moment, Quantiles, Results, quantiles
 from planning.simulate.scenario import NAT_USD_PER_GB, Scenario
 
@@ -73,7 +74,10 @@ def _cost(scenario: Scenario, results: Results) -> Document:
         for (kind, use), usd in parts.items()
         if kind in prices
     ]
-    if scenario.weights_gb is None:
+    if scenario.weights_from is WeightsFrom.BUCKET:
+        # Reading it in its own region costs nothing, and the way to it is not the NAT.
+        unpriced.append("what the bucket keeps")
+    elif scenario.weights_gb is None:
         unpriced.append("what a start downloads")
     else:
         download = len(results.starts) * scenario.weights_gb * NAT_USD_PER_GB

@@ -11,14 +11,13 @@ from typing import Final
 
 from catalog.gpu_cards import GPU_CARDS
 from planning.checks.vllm import BATCH_TOKENS
-from planning.memory import download_bytes
+from planning.cold_start import ColdStart, cold_start_of, place_of
 from planning.plan import Plan
 from planning.pools import PoolKind
-from planning.schema import EngineName
+from planning.schema import EngineName, WeightsFrom
 from planning.serving import ModelPlan
 from planning.serving import Version as PlannedVersion
 from planning.simulate.arrivals import DAY, Bursts, BusinessHours, Constant, Lengths, Profile, Request, Shape, poisson
-from planning.simulate.cold_start import ColdStart, Part
 from planning.simulate.engine import Limits, Timing
 from planning.simulate.platform import Balancing, Callers, Platform, Stopping, Supply, Version
 from planning.simulate.results import Provisioning
@@ -41,44 +40,6 @@ CUSTOM_USE: Final = 0.6
 """How busy a replica of our own engine is assumed to be at the rate that a replica is scaled for."""
 NAT_USD_PER_GB: Final = 0.045
 """Cloud NAT, list price of 2026-08-20, from the table that catalog/gpu_machines.py names."""
-NODE: Final = Part(
-    name="node",
-    least=180,
-    likely=210,
-    most=240,
-    on_new_node=True,
-    by="published",
-    source="3 to 4 minutes on GCE, whatever the machine: kubernetes/autoscaler, cluster-autoscaler/FAQ.md at 55c37cd5",
-)
-DRIVER: Final = Part(
-    name="driver",
-    least=20,
-    likely=30,
-    most=60,
-    on_new_node=True,
-    by="published",
-    source="about 30 s: GoogleCloudPlatform/ai-on-gke, best-practices/startup-latency.md at 2b1e1a9b",
-)
-IMAGE: Final = Part(
-    name="image",
-    least=30,
-    likely=60,
-    most=191,
-    on_new_node=True,
-    by="published",
-    source="30 s streamed, 191 s pulled, for an image of 5.4 GB: ai-on-gke, as above; TGI's is larger",
-)
-WARM_UP: Final = Part(
-    name="warm-up",
-    least=30,
-    likely=60,
-    most=120,
-    by="assumed",
-    source="no figure for TGI on an A100 was found; 2 minutes at the most as for vLLM "
-    "(bentoml.com/blog/cold-starting-llms-on-kubernetes-in-under-30-seconds)",
-)
-DOWNLOAD_GB_PER_SECOND: Final = (1.5, 0.5, 0.15)
-"""Best, usual, worst: huggingface_hub PR #2989; assumed; the slowest of ai-on-gke's startup-latency.md."""
 
 
 class Pattern(StrEnum):
@@ -147,6 +108,7 @@ class Scenario:
     """Of a node."""
     weights_gb: float | None
     """What a start downloads; None is unknown."""
+    weights_from: WeightsFrom
     always_on: int
     """Replicas that would do without a scaler."""
     assumptions: tuple[Assumption, ...]
@@ -164,7 +126,7 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
     most = sum(version.replicas.maximum for version in versions)
     always_on = max(model.normal_replicas or 0, sum(version.replicas.minimum for version in versions), 1)
     order = _order(plan, model)
-    gigabytes, cold_start, starting = _cold_start(model)
+    cold_start, size = cold_start_of(model), model.download_bytes
     platform = Platform(
         versions=tuple(
             Version(
@@ -201,12 +163,13 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
             Provisioning.SPOT: model.machine.spot_usd_per_hour,
             Provisioning.ON_DEMAND: model.machine.on_demand_usd_per_hour,
         },
-        weights_gb=gigabytes,
+        weights_gb=None if size is None else size / 1e9,
+        weights_from=place_of(model),
         always_on=always_on,
         assumptions=(
             load,
             *engine.assumptions,
-            *starting,
+            *_told(cold_start),
             *_platform_assumptions(options, spot=Provisioning.SPOT in order),
         ),
     )
@@ -406,32 +369,16 @@ def _scaler(
             )
 
 
-def _cold_start(model: ModelPlan) -> tuple[float | None, ColdStart, list[Assumption]]:
-    parts, gigabytes = [NODE, DRIVER, IMAGE], None
-    if model.architecture is not None and model.declared.engine is not EngineName.CUSTOM:
-        gigabytes = download_bytes(model.architecture, model.declared.quantize) / 1e9
-        best, usual, worst = (gigabytes / rate for rate in DOWNLOAD_GB_PER_SECOND)
-        parts.append(
-            Part(
-                name="weights",
-                least=best,
-                likely=usual,
-                most=worst,
-                by="published rates",
-                source=f"{gigabytes:.0f} GB at 1.5, 0.5 and 0.15 GB/s: huggingface_hub #2989, a guess, ai-on-gke",
-            )
-        )
-    parts.append(WARM_UP)
-    told = [
+def _told(cold_start: ColdStart) -> list[Assumption]:
+    return [
         Assumption(
             what=f"start: {part.name}",
             value=f"{part.least:.0f} to {part.most:.0f} s, mostly {part.likely:.0f}",
             by=part.by,
             detail=part.source,
         )
-        for part in parts
+        for part in cold_start.parts
     ]
-    return gigabytes, ColdStart(parts=tuple(parts)), told
 
 
 def _platform_assumptions(options: Options, *, spot: bool) -> Iterator[Assumption]:
