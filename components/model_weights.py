@@ -71,11 +71,11 @@ class ModelWeights(pulumi.ComponentResource):
             if model.fills
         ]
         for fill in fills:
-            spec = _spec(fill, handover.token_secret)
+            spec = job_spec(fill, handover.token_secret)
             k8s.batch.v1.Job(
                 f"{name}-{_digest([fill.weights.repository, fill.weights.revision])}",
                 metadata=k8s.meta.v1.ObjectMetaArgs(
-                    name=f"{WRITER}-{_digest(_plain(spec))}",
+                    name=job_name(spec),
                     namespace=handover.namespace,
                     annotations={
                         "pulumi.com/skipAwait": "true",
@@ -88,7 +88,13 @@ class ModelWeights(pulumi.ComponentResource):
         self.register_outputs({"bucket": bucket})
 
 
-def _spec(fill: Fill, token_secret: str | None) -> k8s.batch.v1.JobSpecArgs:
+def job_name(spec: k8s.batch.v1.JobSpecArgs) -> str:
+    """Name a Job by what it runs: a Job's template cannot be changed, so another one needs another name."""
+    return f"{WRITER}-{_digest(_plain(spec))}"
+
+
+def job_spec(fill: Fill, token_secret: str | None) -> k8s.batch.v1.JobSpecArgs:
+    """Say how a revision is brought into the bucket, with the token of this Secret."""
     weights = fill.weights
     script = (weights_mount.SCRIPTS / "fill_weights.py").read_text(encoding="utf-8")
     variables = [

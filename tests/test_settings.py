@@ -91,6 +91,7 @@ STACK_EFFECTS: list[tuple[str, str, Reader, Any]] = [
     ("systemMinNodes", "3", at(SYSTEM, "autoscaling.totalMinNodeCount"), 3),
     ("systemMaxNodes", "9", at(SYSTEM, "autoscaling.totalMaxNodeCount"), 9),
     ("domain", "models.example.com", at("gateway-listener", "spec.servers.0.hosts"), ["models/*.models.example.com"]),
+    ("weightsFrom", "bucket", at(CLUSTER, "addonsConfig.gcsFuseCsiDriverConfig.enabled"), True),
     ("huggingFaceTokenSecret", "ours", at("hugging-face-token-access", "secretId"), "ours"),
 ]
 
@@ -165,6 +166,7 @@ ALONE = {
     "gcp:region",
     "gcp:project",
     "name",
+    "weightsFrom",
     "[0].name",
     "[0].image",
     "[1].dtype",
@@ -268,6 +270,13 @@ def test_a_custom_engine_may_scale_on_its_own_queue(record: Record) -> None:
     assert "waiting" in at("own-stable-scaling", "spec.triggers.1.metadata.query")(program)
 
 
+NEWEST = {
+    "name": "newest",
+    "repository": "Qwen/Qwen2.5-7B-Instruct",
+    "gpu": {"type": "nvidia-a100-80gb"},
+    "scaling": {"max": 2, "queuePerReplica": 3},
+}
+
 # Refusals: (stack settings, settings inside models, texts that must be in the message)
 REFUSALS: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
     "a misspelt key": (
@@ -360,6 +369,11 @@ REFUSALS: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         {"models": own_model()},
         {},
         ["models[0]", "queuePerReplica needs metrics.queue"],
+    ),
+    "weights in a bucket without a commit": (
+        {"weightsFrom": "bucket", "models": json.dumps([NEWEST])},
+        {},
+        ["models[0].revision", "for version stable", "git ls-remote https://huggingface.co/Qwen/Qwen2.5-7B-Instruct"],
     ),
     "a token in clear": (
         {"huggingFaceTokenFrom": "config", "huggingFaceToken": "hf_x"},

@@ -40,6 +40,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "gatewayExposure": ("public", "not one of the allowed values"),
     "domain": ("llm", "must match"),
     "huggingFaceTokenFrom": ("vault", "not one of the allowed values"),
+    "weightsFrom": ("disk", "not one of the allowed values"),
     "huggingFaceTokenSecret": ("a/b", "must match"),
     "models": ("{}", "a list"),
 }
