@@ -21,7 +21,7 @@ from planning.cold_start import NO_COLD_START, ColdStart
 from planning.drain import PRE_STOP_SECONDS
 from planning.simulate.arrivals import DAY, HOUR, Request
 from planning.simulate.engine import Batching, Limits, Replica, Served, Timing
-from planning.simulate.results import Moment, Provisioning, Results, Use, VersionResults
+from planning.simulate.results import Cut, Loss, Moment, Provisioning, Results, Use, VersionResults
 from planning.simulate.scalers import Scaler, Seen
 
 WINDOW_SECONDS: Final = 120.0
@@ -70,6 +70,10 @@ class Supply:
     """Of one spot node, at random."""
     losses: tuple[float, ...] = ()
     """Seconds at which all spot nodes of the moment are called back: a trace instead of chance, or beside it."""
+    zones: int = 1
+    """Among which spot nodes are spread at random."""
+    zone_losses_per_day: float = 0.0
+    """Times a day, at random, at which a zone loses all its spot nodes at once; of each zone."""
     outages_per_day: float = 0.0
     """Times in which there is no spot node to be had, at random."""
     outage_hours: float = 0.0
@@ -147,6 +151,7 @@ class _State(StrEnum):
 @dataclass(slots=True, eq=False)
 class _Node:
     provisioning: Provisioning
+    zone: int = 0
     pod: "_Pod | None" = None
     since: float = 0.0
     """Begin of what it is paid for at present."""
@@ -199,6 +204,7 @@ class Simulation:
             Random(f"{seed}/{stream}")  # noqa: S311  (no secret)
             for stream in ("choice", "balance", "starts", "losses", "outages", "waits")
         )
+        self._zones, self._zone_losses = (Random(f"{seed}/{stream}") for stream in ("zones", "zone losses"))  # noqa: S311
         self._nodes: list[_Node] = []
         self._inside, self._inside_since, self._area, self._stay = 0, 0.0, 0.0, 0.0
         self._answered = self._ended = 0
@@ -212,6 +218,9 @@ class Simulation:
         self._shares = [group.version.share for group in self._groups]
         for at in platform.supply.losses:
             self._at(at, self._lose_all)
+        if platform.supply.zone_losses_per_day:
+            for zone in range(platform.supply.zones):
+                self._draw_zone_loss(zone)
         if platform.supply.outages_per_day:
             self._draw_outage()
         self._at(0.0, self._tick)
@@ -291,6 +300,7 @@ class Simulation:
             if pod is None:
                 break
             if not pod.accepting or pod.replica is None:
+                self.results.lingering += 1
                 refusing.append(pod)
                 pod.failures += 1
                 if pod.failures >= EJECTED_AFTER:
@@ -369,6 +379,7 @@ class Simulation:
         results.first_token.append(served.first_token - request.at)
         results.whole.append(self._now - request.at)
         results.tokens += request.output_tokens
+        results.at_first += served.offered == request.at
         group.results.served += 1
         self._answered += 1
         self._ended += 1
@@ -425,7 +436,10 @@ class Simulation:
         node = _Node(provisioning=provisioning, since=self._now)
         self._nodes.append(node)
         self.results.nodes += 1
-        losses = self._platform.supply.losses_per_day
+        supply = self._platform.supply
+        losses = supply.losses_per_day
+        if provisioning is Provisioning.SPOT and supply.zones > 1:
+            node.zone = self._zones.randrange(supply.zones)
         if provisioning is Provisioning.SPOT and losses:
             self._at(self._now + self._losses.expovariate(losses / DAY), partial(self._call_back, node))
         return node
@@ -465,6 +479,7 @@ class Simulation:
             raise AssertionError("a pod that serves has no node")
         self._pay(pod.node)
         pod.state, pod.shut_down = _State.STOPPING, window is not None
+        self.results.stops += window is None
         self._note()
         lag = stopping.endpoint_lag if window is None else stopping.spot_endpoint_lag
         self._at(self._now + lag, partial(self._leave_out, pod))
@@ -497,10 +512,19 @@ class Simulation:
                 continue
             self.results.cut += 1
             self.results.cut_after.append(self._now - served.offered)
+            self.results.cuts.append(self._cut(pod, served))
             self._answered += 1
             self._ended += 1
             self._leave(served.request)
         self._end(pod)
+
+    def _cut(self, pod: _Pod, served: Served) -> Cut:
+        return Cut(
+            at=self._now,
+            version=pod.group.version.name,
+            seconds=self._now - served.offered,
+            called_back=pod.node is not None and pod.node.called_back,
+        )
 
     def _end(self, pod: _Pod) -> None:
         node = pod.node
@@ -535,6 +559,7 @@ class Simulation:
             return
         node.called_back = True
         self.results.losses += self._now <= self._horizon
+        self.results.lost.append(self._loss(node.pod))
         pod, window = node.pod, self._platform.stopping.spot_window or 0.0
         if pod is None:
             self._drop(node)
@@ -542,6 +567,25 @@ class Simulation:
             self._at(self._now + window, partial(self._kill, pod))
         else:
             self._stop(pod, window=window)
+
+    def _loss(self, pod: _Pod | None) -> Loss:
+        if pod is None:
+            return Loss(at=self._now, version=None, serving=False, ready=0)
+        return Loss(
+            at=self._now,
+            version=pod.group.version.name,
+            serving=pod.state is _State.READY,
+            ready=sum(other.state is _State.READY for other in pod.group.pods),
+        )
+
+    def _draw_zone_loss(self, zone: int) -> None:
+        after = self._zone_losses.expovariate(self._platform.supply.zone_losses_per_day / DAY)
+        self._at(self._now + after, partial(self._lose_zone, zone))
+
+    def _lose_zone(self, zone: int) -> None:
+        for node in [node for node in self._nodes if node.provisioning is Provisioning.SPOT and node.zone == zone]:
+            self._call_back(node)
+        self._draw_zone_loss(zone)
 
     def _lose_all(self) -> None:
         for node in [node for node in self._nodes if node.provisioning is Provisioning.SPOT]:

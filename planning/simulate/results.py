@@ -40,6 +40,28 @@ class Moment(NamedTuple):
     starting: int
 
 
+class Loss(NamedTuple):
+    """A spot node that was called back at `at`, in seconds."""
+
+    at: float
+    version: str | None
+    """Whose pod it had; None for an empty node."""
+    serving: bool
+    """Whether the pod was ready, and not just starting or stopping."""
+    ready: int
+    """Replicas of the version that were ready just before."""
+
+
+class Cut(NamedTuple):
+    """An answer that broke off after its first token, at `at`, `seconds` after its replica had accepted it."""
+
+    at: float
+    version: str
+    seconds: float
+    called_back: bool
+    """Whether Google had called the node back, so that it was no stop of our own will."""
+
+
 @dataclass(kw_only=True, slots=True)
 class VersionResults:
     """One version's part."""
@@ -108,6 +130,16 @@ class Results:
     starts: list[float] = field(default_factory=list)
     cut_after: list[float] = field(default_factory=list)
     """How long the cut had been in their engine."""
+    cuts: list[Cut] = field(default_factory=list)
+    """The same, one by one."""
+    lost: list[Loss] = field(default_factory=list)
+    """The called-back spot nodes, one by one."""
+    at_first: int = 0
+    """Served without having asked twice."""
+    lingering: int = 0
+    """Attempts that the gateway sent to a replica which had closed its port already; it then tried another."""
+    stops: int = 0
+    """Ready replicas that were told to stop though nobody called their node back."""
     nodes: int = 0
     losses: int = 0
     stock_outs: int = 0
