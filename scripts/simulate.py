@@ -23,11 +23,16 @@ from scripts.terminal import OperationError, run, say
 
 def parser() -> argparse.ArgumentParser:
     """Describe the arguments; what is not given comes from the stack, or is assumed and said to be."""
-    defaults = Options()
     made = argparse.ArgumentParser(prog="scripts.simulate", description=(__doc__ or "").splitlines()[0])
+    add_options(made, Options())
+    return made
+
+
+def add_options(made: argparse.ArgumentParser, defaults: Options) -> None:
+    """Add the arguments by which `options_of` makes the options, and how to report them."""
     made.add_argument("stack", help="the stack whose models are simulated: Pulumi.STACK.yaml")
     made.add_argument("--model", help="only this model")
-    made.add_argument("--days", type=_positive, help="how long (default: one day, or as long as the trace)")
+    made.add_argument("--days", type=positive, help="how long (default: one day, or as long as the trace)")
     made.add_argument("--seed", type=int, default=defaults.seed, help="another seed, another run of luck")
     made.add_argument(
         "--trace", type=Path, metavar="FILE", help="requests from a CSV file; docs/simulator.md has formats"
@@ -35,32 +40,33 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pattern", type=Pattern, choices=list(Pattern), default=defaults.pattern)
     made.add_argument("--from-hour", type=float, default=defaults.from_hour)
     made.add_argument("--to-hour", type=float, default=defaults.to_hour)
-    made.add_argument("--requests-per-second", type=_positive)
+    made.add_argument("--requests-per-second", type=positive)
     made.add_argument("--question-tokens", type=int, metavar="MEAN")
     made.add_argument("--answer-tokens", type=int, metavar="MEAN")
-    made.add_argument("--service-seconds", type=_positive, metavar="MEAN", help="of one request to a custom engine")
+    made.add_argument("--service-seconds", type=positive, metavar="MEAN", help="of one request to a custom engine")
     made.add_argument("--policy", type=Policy, choices=list(Policy), default=defaults.policy, help="who scales")
     made.add_argument("--balancing", type=Balancing, choices=list(Balancing), default=defaults.balancing)
-    made.add_argument("--losses-per-day", type=_number, default=defaults.losses_per_day, help="of a spot node")
-    made.add_argument("--outages-per-day", type=_number, default=defaults.outages_per_day, help="without any spot node")
-    made.add_argument("--outage-hours", type=_positive, default=defaults.outage_hours, help="their mean length")
-    made.add_argument("--retry-after", type=_positive, default=defaults.retry_after, metavar="SECONDS")
-    made.add_argument("--patience-minutes", type=_number, default=defaults.patience_minutes)
-    made.add_argument("--tail-minutes", type=_number, default=defaults.tail_minutes, help="how long empty nodes stay")
+    made.add_argument("--losses-per-day", type=number, default=defaults.losses_per_day, help="of a spot node")
+    made.add_argument("--outages-per-day", type=number, default=defaults.outages_per_day, help="without any spot node")
+    made.add_argument("--outage-hours", type=positive, default=defaults.outage_hours, help="their mean length")
+    made.add_argument("--retry-after", type=positive, default=defaults.retry_after, metavar="SECONDS")
+    made.add_argument("--patience-minutes", type=number, default=defaults.patience_minutes)
+    made.add_argument("--tail-minutes", type=number, default=defaults.tail_minutes, help="how long empty nodes stay")
     made.add_argument("--format", choices=("text", "json"), default="text")
     made.add_argument("--html", type=Path, metavar="FILE", help="also write a page with pictures")
-    return made
 
 
-def _number(text_: str) -> float:
+def number(text_: str) -> float:
+    """Read 0 or more."""
     value = float(text_)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text_} is not 0 or more")
     return value
 
 
-def _positive(text_: str) -> float:
-    if not (value := _number(text_)):
+def positive(text_: str) -> float:
+    """Read more than 0."""
+    if not (value := number(text_)):
         raise argparse.ArgumentTypeError("must be more than 0")
     return value
 

@@ -1,7 +1,7 @@
 """Runs as one HTML page with pictures: no network, no script, readable on paper."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -39,26 +39,31 @@ td.by { color: #555 }
 
 def page(stack: str, runs: Iterable[tuple[Scenario, Results]]) -> str:
     """Make the page of a stack's runs; the same runs give the same bytes."""
-    sections = "\n".join(_section(scenario, results) for scenario, results in runs)
-    title = f"Simulation of {escape(stack)}"
+    return whole(f"Simulation of {stack}", (_section(scenario, results) for scenario, results in runs))
+
+
+def whole(name: str, sections: Iterable[str]) -> str:
+    """Put sections, which are HTML, under a title, which is text."""
+    title = escape(name)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
-        f"<body><h1>{title}</h1>\n{sections}\n</body></html>\n"
+        f"<body><h1>{title}</h1>\n" + "\n".join(sections) + "\n</body></html>\n"
     )
 
 
 def _section(scenario: Scenario, results: Results) -> str:
     found = document(scenario, results)
-    figures = _table((name, value) for name, value in rows(found))
-    rests = _table(
+    figures = table((name, value) for name, value in rows(found))
+    rests = table(
         (assumption.what, assumption.value, "; ".join(filter(None, (assumption.by, assumption.detail))))
         for assumption in scenario.assumptions
     )
     return f"<h2>{escape(scenario.model)}</h2>\n{picture(results)}\n{figures}\n<h3>What it rests on</h3>\n{rests}"
 
 
-def _table(written: Iterable[tuple[str, ...]]) -> str:
+def table(written: Iterable[tuple[str, ...]]) -> str:
+    """Write rows of a name, a value and where it is from."""
     lines = []
     for name, value, *by in written:
         source = "".join(f'<td class="by">{escape(text)}</td>' for text in by)
@@ -68,16 +73,8 @@ def _table(written: Iterable[tuple[str, ...]]) -> str:
 
 def picture(results: Results) -> str:
     """Draw requests, replicas, waits over time and GPU hours by use, as SVG."""
-    with rc_context(
-        {
-            "svg.hashsalt": "llmserve",
-            "svg.fonttype": "none",
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
-        figure = Figure(figsize=(10, 8), layout="constrained")
+
+    def draw(figure: Figure) -> None:
         grid = figure.add_gridspec(4, 1, height_ratios=(1, 1.4, 1.4, 0.5))
         first = figure.add_subplot(grid[0])
         _requests(first, results)
@@ -87,9 +84,26 @@ def picture(results: Results) -> str:
         waits.set_xlabel("hours since the start")
         first.set_xlim(0, results.seconds / 3600)
         _hours(figure.add_subplot(grid[3]), results)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue()[drawn.getvalue().index("<svg") :]
+
+    return drawn(draw, height=8)
+
+
+def drawn(draw: Callable[[Figure], None], *, height: float) -> str:
+    """Draw a figure of so many inches as SVG; the same figure gives the same bytes."""
+    with rc_context(
+        {
+            "svg.hashsalt": "llmserve",
+            "svg.fonttype": "none",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
+        figure = Figure(figsize=(10, height), layout="constrained")
+        draw(figure)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()[written.getvalue().index("<svg") :]
 
 
 def _requests(axes: Axes, results: Results) -> None:
@@ -103,15 +117,18 @@ def _requests(axes: Axes, results: Results) -> None:
 
 
 def _replicas(axes: Axes, results: Results) -> None:
-    for number, (name, version) in enumerate(results.versions.items()):
-        times = [moment.at / 3600 for moment in version.moments] + [results.seconds / 3600]
+    replicas(axes, {name: version.moments for name, version in results.versions.items()}, results.seconds)
+
+
+def replicas(axes: Axes, versions: Mapping[str, Sequence[Moment]], seconds: float) -> None:
+    """Draw how many replicas of each version served and were wanted, over hours."""
+    for number, (name, moments) in enumerate(versions.items()):
+        times = [moment.at / 3600 for moment in moments] + [seconds / 3600]
         color = f"C{number}"
-        axes.plot(
-            times, _last_twice(version.moments, "ready"), drawstyle="steps-post", color=color, label=f"{name}: serving"
-        )
+        axes.plot(times, _last_twice(moments, "ready"), drawstyle="steps-post", color=color, label=f"{name}: serving")
         axes.plot(
             times,
-            _last_twice(version.moments, "wanted"),
+            _last_twice(moments, "wanted"),
             drawstyle="steps-post",
             color=color,
             ls=":",

@@ -17,11 +17,11 @@ def document(scenario: Scenario, results: Results) -> Document:
     ready = {name: _mean_ready(version.moments, results.seconds) for name, version in results.versions.items()}
     return {
         "model": scenario.model,
-        "hours": _rounded(hours),
+        "hours": rounded(hours),
         "requests": {
             "arrived": results.arrived,
             "served": results.served,
-            "servedShare": _rounded(results.served_share),
+            "servedShare": rounded(results.served_share),
             "gaveUp": results.refused,
             "cut": results.cut,
             "tooLong": results.too_long,
@@ -43,18 +43,18 @@ def document(scenario: Scenario, results: Results) -> Document:
             },
         },
         "replicas": {
-            "mean": _rounded(sum(ready.values())),
+            "mean": rounded(sum(ready.values())),
             "most": max((moment.ready for v in results.versions.values() for moment in v.moments), default=0),
-            "meanByVersion": {name: _rounded(mean) for name, mean in ready.items()},
+            "meanByVersion": {name: rounded(mean) for name, mean in ready.items()},
             "starts": len(results.starts),
             "meanStartSeconds": _mean(results.starts),
             "spotLosses": results.losses,
             "stockOuts": results.stock_outs,
         },
         "gpuHours": {
-            "total": _rounded(results.gpu_hours),
+            "total": rounded(results.gpu_hours),
             "parts": [
-                {"provisioning": str(provisioning), "use": str(use), "hours": _rounded(seconds * results.gpus / 3600)}
+                {"provisioning": str(provisioning), "use": str(use), "hours": rounded(seconds * results.gpus / 3600)}
                 for (provisioning, use), seconds in sorted(results.node_seconds.items())
             ],
         },
@@ -70,7 +70,7 @@ def _cost(scenario: Scenario, results: Results) -> Document:
     unpriced = [f"{kind} nodes" for kind in sorted(used - prices.keys())]
     parts = results.cost({kind: prices.get(kind, 0.0) for kind in used})
     lines: list[Document] = [
-        {"part": str(use), "provisioning": str(kind), "usd": _rounded(usd)}
+        {"part": str(use), "provisioning": str(kind), "usd": rounded(usd)}
         for (kind, use), usd in parts.items()
         if kind in prices
     ]
@@ -81,11 +81,11 @@ def _cost(scenario: Scenario, results: Results) -> Document:
         unpriced.append("what a start downloads")
     else:
         download = len(results.starts) * scenario.weights_gb * NAT_USD_PER_GB
-        lines.append({"part": "weights through the NAT", "provisioning": None, "usd": _rounded(download)})
+        lines.append({"part": "weights through the NAT", "provisioning": None, "usd": rounded(download)})
     unpriced.append("what a stack pays without GPUs: README.md, What it costs to leave on")
     return {
         "currency": "USD",
-        "total": _rounded(sum(line["usd"] for line in lines)),
+        "total": rounded(sum(line["usd"] for line in lines)),
         "lines": lines,
         "unpriced": unpriced,
     }
@@ -97,7 +97,7 @@ def _always_on(scenario: Scenario, hours: float) -> Document:
     return {
         "replicas": scenario.always_on,
         "usd": {
-            str(kind): None if price is None else _rounded(scenario.always_on * hours * price)
+            str(kind): None if price is None else rounded(scenario.always_on * hours * price)
             for kind, price in sorted(prices.items())
         },
     }
@@ -105,7 +105,7 @@ def _always_on(scenario: Scenario, hours: float) -> Document:
 
 def text(found: Mapping[str, Any]) -> str:
     """Write a document as lines."""
-    lines = [f"Model {found['model']}, {_hours(found['hours'])}"]
+    lines = [f"Model {found['model']}, {hours_of(found['hours'])}"]
     written = [*rows(found)]
     lines += [f"  {name:<12}  {value}" for name, value in written]
     lines += ["", "  It rests on (sources: --html, --format json, docs/simulator.md):"]
@@ -136,17 +136,17 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if woken["callers"]:
         yield (
             "cold start",
-            f"{woken['callers']:,} callers waited until there was a replica, {_duration(woken['mean'])} on average, "
-            f"{_duration(woken['most'])} at the most",
+            f"{woken['callers']:,} callers waited until there was a replica, {duration(woken['mean'])} on average, "
+            f"{duration(woken['most'])} at the most",
         )
     else:
         yield "cold start", "nobody waited for one"
     yield (
         "replicas",
-        f"{replicas['mean']:.2f} on average, at most {replicas['most']}; {_count(replicas['starts'], 'start')}"
-        + (f" of {_duration(replicas['meanStartSeconds'])} on average" if replicas["starts"] else "")
-        + f"; {_count(replicas['spotLosses'], 'spot node')} lost, "
-        f"{_count(replicas['stockOuts'], 'time')} none to be had",
+        f"{replicas['mean']:.2f} on average, at most {replicas['most']}; {count(replicas['starts'], 'start')}"
+        + (f" of {duration(replicas['meanStartSeconds'])} on average" if replicas["starts"] else "")
+        + f"; {count(replicas['spotLosses'], 'spot node')} lost, "
+        f"{count(replicas['stockOuts'], 'time')} none to be had",
     )
     gpu, cost = found["gpuHours"], found["cost"]
     used = [(part["provisioning"], part["use"], part["hours"]) for part in gpu["parts"]]
@@ -167,7 +167,7 @@ def _saved(found: Mapping[str, Any]) -> str:
         saved = f"{1 - total / usd:.0%} saved" if usd and total <= usd else "nothing saved"
         written.append(f"{usd:,.2f} USD {kind} ({saved})")
     waited = f"; for that {woken['callers']:,} callers waited for a start" if woken["callers"] else ""
-    return f"{_count(always['replicas'], 'replica')} all the time: {', '.join(written)}{waited}"
+    return f"{count(always['replicas'], 'replica')} all the time: {', '.join(written)}{waited}"
 
 
 def _parts(parts: Iterable[tuple[str | None, str, float]]) -> str:
@@ -183,14 +183,16 @@ def _parts(parts: Iterable[tuple[str | None, str, float]]) -> str:
 def _spread(found: Mapping[str, float | None]) -> str:
     if found["p50"] is None:
         return "nobody was served"
-    return ", ".join(f"{name} {_duration(found[name])}" for name in ("p50", "p95", "p99", "most"))
+    return ", ".join(f"{name} {duration(found[name])}" for name in ("p50", "p95", "p99", "most"))
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number of things, in the plural unless it is one."""
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Seconds, or minutes where they are many."""
     if seconds is None:
         return "unknown"
     if seconds < 120:
@@ -198,19 +200,21 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min"
 
 
-def _hours(hours: float) -> str:
+def hours_of(hours: float) -> str:
+    """Hours, or days where they are many."""
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    return _rounded(sum(values) / len(values)) if values else None
+    return rounded(sum(values) / len(values)) if values else None
 
 
 def _quantiles(found: Quantiles) -> dict[str, float | None]:
-    return {name: None if value is None else _rounded(value) for name, value in asdict(found).items()}
+    return {name: None if value is None else rounded(value) for name, value in asdict(found).items()}
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """To six digits, so that a document reads well."""
     return round(value, 6)
 
 

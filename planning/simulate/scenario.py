@@ -298,7 +298,7 @@ def _load(
 ) -> tuple[Assumption, Callable[[], Iterator[Request]]]:
     if options.trace is not None:
         trace = options.trace
-        return Assumption(what="requests", value=f"{len(trace):,} of a trace", by="--trace"), lambda: iter(trace)
+        return Assumption(what="requests", value=f"{len(trace):,} of a trace", by="--trace"), partial(iter, trace)
     normal = model.declared.scaling.normal_requests_per_second
     rate = options.requests_per_second or normal or 1.0
     hours = f"from {options.from_hour:g} to {options.to_hour:g} o'clock on working days, none outside"
