@@ -27,7 +27,7 @@ $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEE
 endif
 endif
 
-.PHONY: help setup preview test test-long test-real check bench tables simulate bootstrap doctor up smoke unstick destroy pin clean
+.PHONY: help setup preview test test-long test-real check bench tables simulate drill bootstrap doctor up smoke unstick destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ tables: $(VENV)/runtime.stamp ## Write the tables in docs/ anew from the catalog
 
 simulate: $(VENV)/runtime.stamp ## Simulate a day of requests: waits, replicas, money: STACK=prod [TRACE=FILE] [ARGS=--help]
 	@$(RUN) scripts.simulate $(or $(STACK),prod) $(if $(TRACE),--trace "$(TRACE)") $(ARGS)
+
+drill: $(VENV)/runtime.stamp ## Call spot nodes back, simulated, and judge what becomes of streams: STACK=prod [ARGS=--help]
+	@$(RUN) scripts.drill $(or $(STACK),prod) $(ARGS)
 
 bootstrap: $(VENV)/runtime.stamp ## Make what a team needs once in its project: STACK=prod [ARGS=--dry-run]
 	@$(RUN) scripts.bootstrap $(STACK) $(ARGS)

@@ -6,6 +6,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from planning.simulate.drill import Outcome, Part, Played, too_early
 from planning.simulate.drill_report import document, rows
@@ -58,7 +59,8 @@ def _over_time(axes: Axes, outcome: Outcome, run: Played) -> None:
     most = max(moment.wanted for moments in run.moments.values() for moment in moments)
     axes.set_ylim(0, most * 1.35 + 0.4)
     for number, at in enumerate(sorted({loss.at for loss in run.losses})):
-        axes.axvline(at / 3600, color=_LOSS, lw=1, alpha=0.5, label=None if number else "spot node called back")
+        label = "_" if number else "spot node called back"
+        axes.vlines(at / 3600, 0, most * 1.05, color=_LOSS, lw=1, alpha=0.5, label=label)
     cuts = sorted({cut.at for cut in too_early(outcome.drill, run.cuts)})
     if cuts:
         axes.plot([at / 3600 for at in cuts], [most * 1.08] * len(cuts), "x", color=_CUT, label="stream cut too early")
@@ -77,6 +79,7 @@ def _recoveries(axes: Axes, outcome: Outcome) -> None:
     axes.hist(known, bins=BARS, range=(0, max(*known, 1.0)), color=_GOOD)
     axes.set_xlabel("minutes")
     axes.set_ylabel("losses")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _cuts(axes: Axes, outcome: Outcome) -> None:
@@ -103,6 +106,7 @@ def _cuts(axes: Axes, outcome: Outcome) -> None:
             axes.plot([], [], color=color, ls="--", label=f"budget {budget:g} s, beyond the right edge")
     axes.set_xlabel("seconds since it was accepted")
     axes.set_ylabel("streams")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper right", frameon=False)
 
 
