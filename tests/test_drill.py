@@ -85,6 +85,7 @@ def test_a_loss_says_whose_replica_it_took_and_how_many_there_were() -> None:
         Loss(at=LOSS, version="v1", serving=True, ready=3),
         Loss(at=LOSS, version="v1", serving=True, ready=2),
     ]
+    assert results.stops == 0
 
 
 def test_the_loss_of_a_node_that_starts_or_is_empty_takes_no_serving_replica() -> None:
@@ -158,6 +159,12 @@ def test_recovery_is_until_as_many_serve_again() -> None:
 def test_recovery_waits_for_the_stream_that_its_replica_still_has() -> None:
     [found] = recoveries(simulate(platform(), [ask(LOSS - 1, 13)], seconds=600))
     assert found.seconds == pytest.approx(12 + START)
+
+
+def test_two_that_are_lost_at_once_are_over_when_both_are_back() -> None:
+    results = moments((0, 2, 2), (10, 2, 1), (10, 2, 0), (50, 2, 1), (70, 2, 2))
+    results.lost += [Loss(at=10, version="v1", serving=True, ready=ready) for ready in (2, 1)]
+    assert list(recoveries(results)) == [Recovery(at=10, version="v1", replicas=2, seconds=60)]
 
 
 def moments(*written: tuple[float, int, int]) -> Results:
@@ -270,7 +277,7 @@ def test_extra_cost_is_what_the_losses_added() -> None:
     assert usd / DAY * 600 == pytest.approx(100 * 0.045, abs=0.01)
     unpriced = [replace(run, usd=None) for run in outcome.runs]
     assert extra_usd_a_day(judge(outcome.drill, unpriced)) is None
-    assert "unknown" in dict(rows(judge(outcome.drill, unpriced)))["extra cost"]
+    assert "unknown: a kind of node" in dict(rows(judge(outcome.drill, unpriced)))["extra cost"]
 
 
 def rows(outcome: Outcome) -> list[tuple[str, str]]:
@@ -394,6 +401,7 @@ def test_what_a_drill_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
     # A model under its normal load from the start.
     [coc] = prepared(monkeypatch, Faults(), name="arr-coc-0-1").versions
     assert coc.initial == 3
+    assert prepared(monkeypatch, Faults(), name="arr-coc-0-1").unpriced == "what a start downloads"
 
 
 def test_every_fault_has_its_effect_and_no_budget_follows_it_but_the_notices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,9 +440,10 @@ def test_a_notice_shorter_than_the_wait_promises_nothing_and_says_so(monkeypatch
 
 
 def test_without_spot_nodes_only_the_stops_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = drilled(monkeypatch, Faults(), replace(BUSY, days=0.02), seeds=1, capacity="on-demand")
+    outcome = drilled(monkeypatch, Faults(engine_timeout=400), replace(BUSY, days=0.02), seeds=1, capacity="on-demand")
     assert outcome.drill.budgets.spot is None
     assert outcome.notes[0].startswith("there is no spot node")
+    assert outcome.drill.budgets.voluntary == 328
     assert not any(a.what == "spot losses" for a in outcome.drill.assumptions)
 
 

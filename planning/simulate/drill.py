@@ -130,6 +130,8 @@ class Drill:
     versions: tuple[Version, ...]
     tasks: tuple[Task, ...]
     assumptions: tuple[Assumption, ...]
+    unpriced: str = ""
+    """What the extra cost leaves out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,7 +169,7 @@ class UpAndDown:
 
 def drill(plan: Plan, model: ModelPlan, options: Options, faults: Faults, *, seeds: int) -> Drill:
     """Set up the runs of so many seeds, from `options.seed` on. Raises ValueError as `scenario` does."""
-    budgets = _budgets(model, faults)
+    budgets = budgets_of(model, faults)
     made = [scenario(plan, model, replace(options, seed=options.seed + number)) for number in range(seeds)]
     spot = Provisioning.SPOT in made[0].platform.supply.order
     platform = _platform(made[0].platform, model, faults, zones=_zones(plan, model))
@@ -182,19 +184,27 @@ def drill(plan: Plan, model: ModelPlan, options: Options, faults: Faults, *, see
         ]
         falling = scenario(plan, model, replace(options, seed=found.seed, days=days))
         tasks.append(Task(part=Part.STOPS, scenario=replace(falling, platform=_falling(platform, phase))))
-    availability = model.declared.slo.availability if model.declared.slo is not None else None
+    share, source = objective_of(model)
     return Drill(
         model=model.name,
-        objective=SERVED_SHARE if availability is None else round(availability / 100, 10),
-        objective_from="no slo in the stack" if availability is None else "slo.availability",
+        objective=share,
+        objective_from=source,
         budgets=budgets,
         versions=platform.versions,
         tasks=tuple(tasks),
         assumptions=tuple(_assumptions(made[0].assumptions, platform, options, faults, spot=spot)),
+        unpriced="what a start downloads" if made[0].weights_gb is None else "",
     )
 
 
-def _budgets(model: ModelPlan, faults: Faults) -> Budgets:
+def objective_of(model: ModelPlan) -> tuple[float, str]:
+    """Say what share of requests has to be served, and who says so."""
+    if model.declared.slo is None:
+        return SERVED_SHARE, "no slo in the stack"
+    return round(model.declared.slo.availability / 100, 10), "slo.availability"
+
+
+def budgets_of(model: ModelPlan, faults: Faults) -> Budgets:
     """Say what the stack promises: what is put wrong on purpose does not lower it, but a shorter notice does."""
     drain = model.drain
     window = drain.spot_window_seconds if faults.spot_window is None else faults.spot_window
@@ -439,7 +449,9 @@ def _share(runs: Sequence[Played], field: str) -> float:
 
 
 def extra_usd_a_day(outcome: Outcome) -> list[float] | None:
-    """What the losses of each run cost beside the same run without any; None where a price is unknown."""
+    """What the losses of each run cost beside the same run without any; None where it is unknown."""
+    if not outcome.of(Part.QUIET):
+        return None
     extra = []
     for lossy, quiet in zip(outcome.of(Part.LOSSES), outcome.of(Part.QUIET), strict=True):
         if lossy.usd is None or quiet.usd is None:

@@ -62,7 +62,9 @@ def document(outcome: Outcome) -> Document:
             "hours": rounded(stops[0].seconds / 3600),
             "requests": sum(run.arrived for run in stops),
             "cut": _cut(outcome, stops, called_back=False, budget=budgets.voluntary),
-        },
+        }
+        if stops
+        else None,
         "extraCost": _extra(outcome),
         "assumptions": [asdict(assumption) for assumption in done.assumptions],
     }
@@ -95,6 +97,7 @@ def _extra(outcome: Outcome) -> Document:
     return {
         "currency": "USD",
         "aDay": None if extra is None else rounded(fmean(extra)),
+        "unpriced": outcome.drill.unpriced or None,
         "aDayByRun": None if extra is None else [rounded(usd) for usd in extra],
     }
 
@@ -122,8 +125,9 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     spread = losses["nodesByRun"]
     yield (
         "losses",
-        f"{count(nodes, 'spot node')} called back, {min(spread)} to {max(spread)} a run; "
-        f"{losses['serving']:,} with a replica that served",
+        f"{count(nodes, 'spot node')} called back"
+        + (f", {min(spread)} to {max(spread)} a run" if len(spread) > 1 else "")
+        + f"; {losses['serving']:,} with a replica that served",
     )
     yield "cut by them", _cut_in_words(cut["nodeCalledBack"])
     yield (
@@ -140,21 +144,25 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"at the first try; {requests['gaveUp']:,} gave up; the longest wait for a first token "
         f"{duration(requests['longestWaitSeconds'])}",
     )
-    yield (
-        "stops",
-        f"{count(stops['replicas'], 'replica')} told to stop, in {stops['hours']:.1f} hours a run: "
-        f"{_cut_in_words(stops['cut'])}",
-    )
+    if stops is None:
+        yield "stops", "not tried"
+    else:
+        yield (
+            "stops",
+            f"{count(stops['replicas'], 'replica')} told to stop, in {stops['hours']:.1f} hours a run: "
+            f"{_cut_in_words(stops['cut'])}",
+        )
     if cut["toldToStop"]["streams"]:
         yield "scaled down", f"between the losses: {_cut_in_words(cut['toldToStop'])}"
-    extra = found["extraCost"]
+    extra, by_run = found["extraCost"], found["extraCost"]["aDayByRun"] or []
     if extra["aDay"] is None:
-        yield "extra cost", "unknown: a kind of node has no price"
+        yield "extra cost", f"unknown: {extra['unpriced'] or 'a kind of node has no price'}"
     else:
         yield (
             "extra cost",
-            f"{extra['aDay']:+,.2f} USD a day against the same runs without a loss, "
-            f"{min(extra['aDayByRun']):+,.2f} to {max(extra['aDayByRun']):+,.2f} a run",
+            f"{extra['aDay']:+,.2f} USD a day against the same without a loss"
+            + (f", {min(by_run):+,.2f} to {max(by_run):+,.2f} a run" if len(by_run) > 1 else "")
+            + (f"; without {extra['unpriced']}" if extra["unpriced"] else ""),
         )
     yield "verdict", "passed" if found["passed"] else "FAILED: " + "; ".join(found["reasons"])
     for note in found["notes"]:
