@@ -20,14 +20,14 @@ PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 # An Output in an f-string is an error, not a sentence that ends up in a resource.
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
-NEEDS_STACK := $(filter up unstick destroy bootstrap doctor smoke,$(MAKECMDGOALS))
+NEEDS_STACK := $(filter up unstick destroy bootstrap doctor smoke live-drill,$(MAKECMDGOALS))
 ifneq ($(NEEDS_STACK),)
 ifeq ($(STACK),)
 $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEEDS_STACK)) STACK=... (there are: $(STACKS)))
 endif
 endif
 
-.PHONY: help setup preview test test-long test-real check bench tables simulate drill bootstrap doctor up smoke unstick destroy pin clean
+.PHONY: help setup preview test test-long test-real check bench tables simulate drill bootstrap doctor up smoke live-drill unstick destroy pin clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,9 @@ up: $(VENV)/runtime.stamp ## Check, then `pulumi up`: STACK=prod [ARGS=--yes]
 
 smoke: $(VENV)/runtime.stamp ## Ask each live model for one answer: STACK=prod [ARGS="--model NAME --timeout MINUTES"]
 	@$(RUN) scripts.smoke $(STACK) $(ARGS)
+
+live-drill: $(VENV)/runtime.stamp ## Call one spot node of a live stack back under streams; asks first: STACK=prod [ARGS=--help]
+	@$(RUN) scripts.live_drill $(STACK) $(ARGS)
 
 unstick: $(VENV)/runtime.stamp ## After a killed `make up`: end what is pending, free the stack: STACK=prod [ARGS=--yes]
 	@$(RUN) scripts.unstick $(STACK) $(ARGS)

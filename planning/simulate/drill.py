@@ -101,7 +101,8 @@ class Played:
     too_long: int
     gave_up: int
     reset: int
-    lingering: int
+    lingering: int | None
+    """None where it cannot be seen."""
     stops: int
     longest_wait: float
     """To the first token, of the served."""

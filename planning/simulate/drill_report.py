@@ -50,7 +50,9 @@ def document(outcome: Outcome) -> Document:
             "gaveUp": sum(run.gave_up for run in losses),
             "longestWaitSeconds": rounded(max(run.longest_wait for run in losses)),
             "reset": sum(run.reset for run in losses),
-            "toClosedPort": sum(run.lingering for run in losses),
+            "toClosedPort": None
+            if any(run.lingering is None for run in losses)
+            else sum(run.lingering or 0 for run in losses),
         },
         "cut": {
             "nodeCalledBack": _cut(outcome, losses, called_back=True, budget=budgets.spot),
@@ -133,14 +135,19 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "reset",
         f"{count(requests['reset'], 'request')} before the first token; "
-        f"{count(requests['toClosedPort'], 'attempt')} at a closed port, which the gateway repeated",
+        + (
+            "attempts at a closed port cannot be seen"
+            if requests["toClosedPort"] is None
+            else f"{count(requests['toClosedPort'], 'attempt')} at a closed port, which the gateway repeated"
+        ),
     )
     yield "recovery", _recovery_in_words(found["recovery"])
     shares = requests["servedShareByRun"]
+    objective = f"objective {requests['objective']:.3%}, " if requests["objective"] else ""
     yield (
         "served",
         f"{requests['servedShare']:.3%} of {requests['arrived']:,}, at least {min(shares):.3%} a run "
-        f"(objective {requests['objective']:.3%}, {requests['objectiveFrom']}); {requests['servedAtFirstTry']:.3%} "
+        f"({objective}{requests['objectiveFrom']}); {requests['servedAtFirstTry']:.3%} "
         f"at the first try; {requests['gaveUp']:,} gave up; the longest wait for a first token "
         f"{duration(requests['longestWaitSeconds'])}",
     )

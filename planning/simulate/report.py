@@ -202,7 +202,7 @@ def duration(seconds: float | None) -> str:
 
 def hours_of(hours: float) -> str:
     """Hours, or days where they are many."""
-    return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"
+    return f"{hours / 24:g} days" if hours >= 48 else f"{round(hours, 2):g} hours"
 
 
 def _mean(values: Sequence[float]) -> float | None:
