@@ -17,6 +17,7 @@ NODE_POOL: Final = "gcp:container/nodePool:NodePool"
 ZONE: Final = "topology.kubernetes.io/zone"
 MACHINE: Final = "node.kubernetes.io/instance-type"
 POOL: Final = "cloud.google.com/gke-nodepool"
+"""GKE's label with the name of a node's pool; here the name that the program gives it."""
 
 _EFFECTS: Final = {"NO_SCHEDULE": "NoSchedule", "PREFER_NO_SCHEDULE": "PreferNoSchedule", "NO_EXECUTE": "NoExecute"}
 
@@ -55,13 +56,22 @@ def taints(pool: Resource) -> list[dict[str, str]]:
 
 
 def gpu_nodes(snapshot: Snapshot, count: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    """Yield so many nodes of each machine type, in turn from each of its zones, in each zone in turn from each pool."""
-    for machine, wanted in count.items():
-        pools = [pool for pool in gpu_pools(snapshot) if pool.inputs["nodeConfig"]["machineType"] == machine]
-        zones = list(pools[0].inputs["nodeLocations"])
+    """Yield so many nodes of each pool, in turn from each of its zones; pools are named as the program names them."""
+    pools = {pool.name: pool for pool in gpu_pools(snapshot)}
+    for name, wanted in count.items():
         for number in range(wanted):
-            pool = pools[number // len(zones) % len(pools)]
-            yield _node(pool, f"{pool.name}-{number}", zones[number % len(zones)], _gpu_machine(pool))
+            yield gpu_node(pools[name], number)
+
+
+def gpu_node(pool: Resource, number: int) -> dict[str, Any]:
+    """Make the node with this number of a recorded pool; its zones are taken in turn."""
+    zones = list(pool.inputs["nodeLocations"])
+    return _node(pool, f"{pool.name}-{number}", zones[number % len(zones)], _gpu_machine(pool))
+
+
+def pool_of(node: Mapping[str, Any]) -> str:
+    """The pool of a node, as the program names it."""
+    return str(node["metadata"]["labels"][POOL])
 
 
 def system_nodes(snapshot: Snapshot) -> Iterator[dict[str, Any]]:

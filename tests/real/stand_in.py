@@ -33,6 +33,25 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 ENDPOINT = "gke-0123456789abcdef.us-central1.gke.goog"
 PROJECT_NUMBER = "123456789012"
 _REPLACING = {"project", "location", "region", "zone", "name", "network", "subnetwork", "clusterIdentifier"}
+_REPLACING_BELOW: Mapping[str, tuple[str, frozenset[str]]] = {
+    "gcp:container/nodePool:NodePool": (
+        "nodeConfig",
+        frozenset(
+            {
+                "ephemeralStorageLocalSsdConfig", "flexStart", "guestAccelerators", "maxRunDuration", "metadata",
+                "oauthScopes", "preemptible", "reservationAffinity", "serviceAccount", "shieldedInstanceConfig", "spot",
+            }
+        ),
+    ),
+    "kubernetes:apps/v1:Deployment": ("spec", frozenset({"selector"})),
+    "kubernetes:apps/v1:DaemonSet": ("spec", frozenset({"selector"})),
+}  # fmt: skip
+"""Fields of a field of a type that cannot be changed in place, so that the resource is made anew.
+
+Node pools: what has `ForceNew` in hashicorp/terraform-provider-google-beta at 93c65b2d60,
+google-beta/services/container/node_config.go. Selectors:
+https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#label-selector-updates
+"""
 _NAMING = ("name", "accountId", "repositoryId", "bucket")
 
 
@@ -174,7 +193,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """Compare the inputs of two programs."""
         ignored = set(request.ignoreChanges)
-        return _difference(_plain(request.old_inputs), _plain(request.news), ignored)
+        return _difference(_plain(request.old_inputs), _plain(request.news), ignored, token=type_of(request.urn))
 
     def Create(self, request: provider_pb2.CreateRequest, context: grpc.ServicerContext) -> provider_pb2.CreateResponse:
         """Make a resource; in a preview, say what is not known of it."""
@@ -327,11 +346,16 @@ def _difference(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     ignored: set[str] = frozenset(),  # type: ignore[assignment]
+    *,
+    token: str = "",
 ) -> provider_pb2.DiffResponse:
     changed = sorted(key for key in {*old, *new} - ignored if not key.startswith("__") and old.get(key) != new.get(key))
     replacing = [key for key in changed if key in _REPLACING]
     if "metadata" in changed and any(_of(old, key) != _of(new, key) for key in ("name", "namespace")):
         replacing.append("metadata")
+    field_, below = _REPLACING_BELOW.get(token, ("", frozenset()))
+    if field_ in changed and any(old.get(field_, {}).get(key) != new.get(field_, {}).get(key) for key in below):
+        replacing.append(field_)
     some = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
     return provider_pb2.DiffResponse(changes=some, diffs=changed, replaces=replacing)
 
