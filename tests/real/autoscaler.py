@@ -95,7 +95,7 @@ def recorded_pools(snapshot: Snapshot) -> dict[str, Resource]:
 
 
 def recorded_classes(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    """The pools of each recorded ComputeClass in its order, by the program's name; KeyError for one that is not there."""
+    """The pools of each recorded ComputeClass in its order, by the program's name; KeyError for one not there."""
     names = {str(pool.outputs["name"]): pool.name for pool in gpu_pools(snapshot)}
     return {
         str(made.inputs["metadata"]["name"]): tuple(
