@@ -1,5 +1,6 @@
 """Tier 1: what the offline preview says is what the engine does."""
 
+import copy
 import re
 import shutil
 from collections.abc import Iterator
@@ -194,6 +195,17 @@ class Deployed:
         self.is_whole()
         return done
 
+    def shown(self, settings: dict[str, Any]) -> dict[str, set[str]]:
+        """Change settings, and return what the engine's preview says of it: URNs by operation, less what stays."""
+        self.engine.settings(self.stack, settings)
+        document, _ = self.engine.preview(self.stack)
+        found: dict[str, set[str]] = {}
+        for step in document["steps"]:
+            found.setdefault(step["op"], set()).add(step["urn"])
+        assert {kind: len(urns) for kind, urns in found.items()} == document["changeSummary"]
+        found.pop("same", None)
+        return found
+
     def urns(self) -> set[str]:
         """Everything that exists."""
         return {found.urn for found in self.cloud.existing.values()}
@@ -242,12 +254,39 @@ def test_up_again_changes_nothing(dev: Deployed) -> None:
     assert dev.change({}) == set()
 
 
-def test_another_capacity_updates_exactly_the_compute_classes(prod: Deployed) -> None:
-    assert prod.engine.offline(prod.stack)["config"]["llmserve:capacity"] == "spot-with-fallback"
-    done = prod.change({"llmserve:capacity": "on-demand"})
-    classes = [urn for urn in prod.urns() if "v1:ComputeClass::" in urn]
-    assert classes
-    assert done == {("update", urn) for urn in classes}
+def test_no_capacity_and_no_floor_makes_anything_anew(prod: Deployed) -> None:
+    """To every other capacity and back, and to a larger floor and back: nothing but updates in place."""
+    models = prod.engine.setting("prod", "llmserve:models")
+    floor = copy.deepcopy(models)
+    (scaling,) = (model["scaling"] for model in floor if "baseOnDemandReplicas" in model["scaling"])
+    assert scaling["baseOnDemandReplicas"] == 1
+    scaling |= {"baseOnDemandReplicas": 2, "min": 2}
+    classes = {urn for urn in prod.urns() if "v1:ComputeClass::" in urn}
+    for capacity in ("on-demand", "spot", "spot-with-fallback", "spot", "on-demand", "spot-with-fallback"):
+        settings = {"llmserve:capacity": capacity}
+        assert prod.shown(settings) == {"update": classes}
+        assert prod.change(settings) == {("update", urn) for urn in classes}
+    for changed in (floor, models):
+        shown = prod.shown({"llmserve:models": changed})
+        assert shown.keys() == {"update"}
+        assert any("apps/v1:Deployment::" in urn and urn.endswith("-floor") for urn in shown["update"])
+        assert prod.change({"llmserve:models": changed}) == {("update", urn) for urn in shown["update"]}
+
+
+def test_a_pool_whose_nodes_are_bought_in_another_way_would_be_made_anew(prod: Deployed) -> None:
+    """So the test above can fail: the engine shows what the provider replaces."""
+    file = prod.engine.project / "planning" / "pools.py"
+    source = file.read_text(encoding="utf-8")
+    ours = "return self.kind is PoolKind.SPOT\n"
+    assert ours in source
+    pools = {urn for urn in prod.urns() if urn.endswith("-on-demand")}
+    try:
+        file.write_text(source.replace(ours, "return self.kind is not PoolKind.FLOOR\n"), encoding="utf-8")
+        shown = prod.shown({})
+    finally:
+        file.write_text(source, encoding="utf-8")
+    assert len(pools) > 1
+    assert shown["replace"] == pools
 
 
 def test_a_removed_model_goes_with_all_that_was_its_own(prod: Deployed) -> None:
