@@ -47,11 +47,16 @@ NVIDIA_PARTITION_GPU_IMAGE = (
     "gcr.io/gke-release/nvidia-partition-gpu@sha256:de12f85ebfb4fb6c1893cd30c23aab662a72fa0448f97ef74fccb82d7522ef17"
 )
 PAUSE_IMAGE = "gke.gcr.io/pause:3.8@sha256:880e63f94b145e46f1b1082bb71b85e21f16b99b180b9996407d61240ceb9830"
+# Kubernetes' own, without a shell. Four public files on GitHub pin this tag, all by this digest (read 2026-11-26).
+KUBECTL_IMAGE = (
+    "registry.k8s.io/kubectl:v1.36.4@sha256:b8d523e7b8cdc5e3caa0f8891ee9f504abf137dec786e6e0ddd33e4f272c2f13"
+)
 
 IMAGES = {
     "TGI_IMAGE": TGI_IMAGE,
     "VLLM_IMAGE": VLLM_IMAGE,
     "NVIDIA_PARTITION_GPU_IMAGE": NVIDIA_PARTITION_GPU_IMAGE,
     "PAUSE_IMAGE": PAUSE_IMAGE,
+    "KUBECTL_IMAGE": KUBECTL_IMAGE,
 }
 """The images that this file names, by constant: what `make pin` looks at."""

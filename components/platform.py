@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 from components import gateway, model_namespace, monitoring_stack
 from components.autoscaling import Autoscaling
 from components.cluster import Cluster
+from components.failed_pods import FailedPods
 from components.gateway import Gateway
 from components.gpu_driver import GpuDriver
 from components.gpu_node_pool import GpuNodePool
@@ -19,6 +20,7 @@ from components.mesh import Mesh
 from components.model_namespace import ModelNamespace
 from components.monitoring_stack import MonitoringStack
 from components.network import Network
+from components.not_begun import NotBegun
 from components.weights_bucket import PRIVATE_GOOGLE_RANGE, WeightsBucket
 from planning.plan import Plan
 from planning.schema import TokenSource
@@ -98,12 +100,20 @@ class Platform(pulumi.ComponentResource):
             storage_range=PRIVATE_GOOGLE_RANGE if plan.fills else None,
             opts=in_cluster,
         )
+        not_begun = NotBegun(
+            "not-begun",
+            namespace=model_namespace.NAMESPACE,
+            namespace_ready=models.ready,
+            mesh_ready=mesh.ready,
+            opts=in_cluster,
+        )
+        FailedPods("failed-pods", namespace=model_namespace.NAMESPACE, namespace_ready=models.ready, opts=in_cluster)
         monitoring = MonitoringStack(
             "monitoring", models_ready=models.ready, gateway_ready=ingress.ready, opts=in_cluster
         )
         autoscaling = Autoscaling("autoscaling", opts=in_cluster)
         ready: list[pulumi.Resource] = [
-            *(driver, *classes, mesh.closed, ingress.ready, models.ready, *models.closed),
+            *(driver, *classes, mesh.closed, ingress.ready, models.ready, *models.closed, not_begun.ready),
             *(monitoring.ready, autoscaling.ready),
         ]
         if plan.fills:

@@ -6,13 +6,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.handover import Handover
+from components.not_begun import HEADER
 from planning.serving import ModelPlan
 
 
 class Traffic(pulumi.ComponentResource):
     """A DestinationRule with a subset a version, and the VirtualService that shares requests among them by weight.
 
-    It sets no time limit on a request, because a stream may be long, and repeats none that an engine may have begun.
+    It sets no time limit on a request, because a stream may be long. It repeats what certainly no engine has begun,
+    twice at the most and on another replica each time, and nothing else: no 503 as such, since an engine that died in
+    the middle looks like that, and no request of more than 1 MiB, which is what Envoy keeps of one.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Traffic(pulumi.ComponentResource):
                     "connectionPool": {"http": {"h2UpgradePolicy": "DO_NOT_UPGRADE"}},
                     "outlierDetection": {
                         # A spot node that shuts down stays an endpoint for a while. An engine's 500 ejects nobody.
+                        # Split, a sidecar's 503 counts as a gateway error, marked as not begun or not, whatever becomes
+                        # of the retry; local origin is only what the gateway itself could not reach or lost.
                         "splitExternalLocalOriginErrors": True,
                         "consecutiveLocalOriginFailures": 2,
                         "consecutiveGatewayErrors": 2,
@@ -87,10 +92,18 @@ class Traffic(pulumi.ComponentResource):
                             }
                             for version in model.versions
                         ],
-                        # Only what no engine has seen: a generation is neither cheap nor the same twice.
+                        # Envoy takes the names of retriable headers from the request, where `set` leaves no caller's
+                        # own, and looks at the answer's headers before it removes one.
+                        # https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter
+                        "headers": {
+                            "request": {"set": {"x-envoy-retriable-header-names": HEADER}},
+                            "response": {"remove": [HEADER]},
+                        },
+                        # Only what no engine has seen: a generation is neither cheap nor the same twice. Istio adds
+                        # that no host is asked twice.
                         "retries": {
                             "attempts": 2,
-                            "retryOn": "connect-failure,refused-stream,reset-before-request",
+                            "retryOn": "connect-failure,refused-stream,reset-before-request,retriable-headers",
                         },
                     },
                 ],

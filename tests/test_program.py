@@ -356,7 +356,8 @@ def test_requests_go_to_whoever_has_the_fewest(program: Snapshot) -> None:
 
 def test_a_generation_is_never_asked_for_twice(program: Snapshot) -> None:
     for routes in program.of_type("kubernetes:networking.istio.io/v1:VirtualService"):
-        assert spec(routes)["http"][-1]["retries"]["retryOn"] == "connect-failure,refused-stream,reset-before-request"
+        certainly_not_begun = "connect-failure,refused-stream,reset-before-request,retriable-headers"
+        assert spec(routes)["http"][-1]["retries"] == {"attempts": 2, "retryOn": certainly_not_begun}
         assert "timeout" not in spec(routes)["http"][-1]
 
 

@@ -117,6 +117,7 @@ def everything_before(program: Snapshot, urn: str) -> set[str]:
 
 BROUGHT_BY = {
     "networking.istio.io/v1": "mesh-istiod",
+    "networking.istio.io/v1alpha3": "mesh-istiod",
     "security.istio.io/v1": "mesh-istiod",
     "keda.sh/v1alpha1": "autoscaling-release",
     "monitoring.coreos.com/v1": "monitoring-definitions",
