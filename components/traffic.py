@@ -14,7 +14,7 @@ class Traffic(pulumi.ComponentResource):
     """A DestinationRule with a subset a version, and the VirtualService that shares requests among them by weight.
 
     It sets no time limit on a request, because a stream may be long. It repeats what certainly no engine has begun,
-    twice at the most and on another replica each time, and nothing else: no 503 as such, since an engine that died in
+    twice at the most and on another replica, and nothing else: no 503 as such, since an engine that died in
     the middle looks like that, and no request of more than 1 MiB, which is what Envoy keeps of one.
     """
 
@@ -100,7 +100,7 @@ class Traffic(pulumi.ComponentResource):
                             "response": {"remove": [HEADER]},
                         },
                         # Only what no engine has seen: a generation is neither cheap nor the same twice. Istio adds
-                        # that no host is asked twice.
+                        # that Envoy passes over a host which was asked, in up to five draws.
                         "retries": {
                             "attempts": 2,
                             "retryOn": "connect-failure,refused-stream,reset-before-request,retriable-headers",

@@ -28,8 +28,8 @@ from tests.recording import recorded
 
 MODEL = "llama-3-3-70b"
 READY_SECONDS = 15
-REQUESTS = 40
-"""Of two replicas each gets half: that the lost one gets fewer than two of them happens once in 27 billion runs."""
+REQUESTS = 30
+"""Of two replicas each gets half: that the lost one gets fewer than two of them happens once in 30 million runs."""
 
 # The shell ends the program when its own standard input ends: that of a killed test run as well.
 GUARD = """
@@ -49,6 +49,7 @@ POOLS: dict[str, list[tuple[str, str]]] = {
     "refused, and the caller names a header": [(REFUSES, ""), (GOOD, "")],
     "refused, large": [(REFUSES, ""), (GOOD, "")],
     "refused, unmarked": [(REFUSES, NO_PATCHES), (GOOD, "")],
+    "refused twice": [(REFUSES, ""), (GOOD, "")],
     "gone": [(REFUSES, NO_SIDECAR), (GOOD, "")],
     "died": [(DIES, ""), (GOOD, "")],
     "died with its sidecar": [(DIES, NO_SIDECAR), (GOOD, "")],
@@ -400,6 +401,13 @@ class Tiers:
     def left_out(self, pool: str) -> int:
         return self.gateway.counted(f"cluster.{pool}.outlier_detection.ejections_active")
 
+    def wait_until_one_is_left_out(self, pool: str) -> None:
+        """Envoy's workers leave that to its main thread, which takes its time on a busy machine."""
+        until = time.monotonic() + READY_SECONDS
+        while self.left_out(pool) == 0 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert self.left_out(pool) == 1
+
 
 @pytest.fixture(scope="module")
 def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
@@ -454,48 +462,62 @@ def test_a_request_that_an_engine_refuses_is_answered_by_another(tiers: Tiers) -
     assert set(tiers.computed("refused").values()) == {1}
 
 
+def test_a_replica_that_refuses_twice_is_left_out(tiers: Tiers) -> None:
+    """A marked 503 counts as a gateway error, though the gateway tries again."""
+    pool = "refused twice"
+    while tiers.refused(pool) < [2]:
+        assert tiers.left_out(pool) == 0
+        assert tiers.ask(pool).status == 200
+    tiers.wait_until_one_is_left_out(pool)
+    before = tiers.refused(pool)
+    assert tiers.statuses(pool) == {200: REQUESTS}
+    assert tiers.refused(pool) == before
+
+
 def test_without_the_mark_it_would_be_lost(tiers: Tiers) -> None:
-    """Else the test above would show nothing: Envoy alone does not help."""
-    assert tiers.statuses("refused, unmarked")[503] == 2
+    """Else the first test would show nothing: Envoy alone does not help."""
+    assert tiers.statuses("refused, unmarked")[503] >= 2
 
 
 def test_a_request_for_a_node_that_is_gone_is_answered_by_another(tiers: Tiers) -> None:
     assert tiers.statuses("gone") == {200: REQUESTS}
-    assert tiers.gateway.counted("cluster.gone.upstream_cx_connect_fail") == 2
-    assert tiers.left_out("gone") == 1
+    assert tiers.gateway.counted("cluster.gone.upstream_cx_connect_fail") >= 2
+    tiers.wait_until_one_is_left_out("gone")
 
 
-def test_a_replica_that_refuses_twice_is_left_out(tiers: Tiers) -> None:
-    """A marked 503 counts as a gateway error, though the gateway tries again."""
-    for _ in range(REQUESTS):
-        tiers.ask("refused")
-    assert tiers.refused("refused") == [2]
-    assert tiers.left_out("refused") == 1
+def only_what_failed_is_lost(tiers: Tiers, pool: str, headers: Mapping[str, str] | None = None) -> None:
+    """The lost replica's requests fail, are begun nowhere else, and end when it is left out."""
+    statuses = tiers.statuses(pool, headers)
+    assert set(statuses) == {200, 503}
+    tiers.wait_until_one_is_left_out(pool)
+    assert tiers.statuses(pool, headers) == {200: REQUESTS}
+    computed = tiers.computed(pool)
+    assert len(computed) == 2 * REQUESTS
+    assert set(computed.values()) == {1}
 
 
 @pytest.mark.parametrize("pool", ["died", "own 503", "forged"])
 def test_what_an_engine_may_have_begun_is_not_repeated(tiers: Tiers, pool: str) -> None:
-    statuses = tiers.statuses(pool)
-    # The second failure is also the last: the replica is left out.
-    assert statuses == {200: REQUESTS - 2, 503: 2}
-    computed = tiers.computed(pool)
-    assert len(computed) == REQUESTS
-    assert set(computed.values()) == {1}
-    assert tiers.left_out(pool) == 1
+    only_what_failed_is_lost(tiers, pool)
+
+
+@pytest.mark.parametrize("what", TEMPTATIONS)
+def test_a_caller_cannot_ask_for_more(tiers: Tiers, what: str) -> None:
+    only_what_failed_is_lost(tiers, f"tempted by {what}", TEMPTATIONS[what])
 
 
 def test_what_was_under_way_when_a_node_was_lost_is_not_repeated(tiers: Tiers) -> None:
     """Nobody is left out for it: to Envoy the connection that was made first counts as a success."""
     statuses = tiers.statuses("died with its sidecar")
     assert set(statuses) == {200, 503}
+    assert len(tiers.computed("died with its sidecar")) == REQUESTS
     assert set(tiers.computed("died with its sidecar").values()) == {1}
-    assert sum(tiers.computed("died with its sidecar").values()) == REQUESTS
     assert tiers.left_out("died with its sidecar") == 0
 
 
 def test_a_forged_mark_would_work_if_it_were_not_taken_off(tiers: Tiers) -> None:
-    assert tiers.statuses("forged, no patches") == {200: REQUESTS}
-    assert set(tiers.computed("forged, no patches").values()) == {1, 2}
+    assert tiers.statuses("forged, no patches")[200] >= REQUESTS - 1
+    assert max(tiers.computed("forged, no patches").values()) >= 2
 
 
 def test_a_stream_that_is_cut_is_not_begun_again(tiers: Tiers) -> None:
@@ -510,26 +532,20 @@ def test_a_stream_goes_through_whole(tiers: Tiers) -> None:
 
 
 def test_a_request_is_tried_three_times_at_the_most_and_nowhere_twice(tiers: Tiers) -> None:
+    """Of five; with two, one draw in 64 is the same replica again, since Envoy draws six times at the most."""
     assert tiers.ask("all refuse").status == 503
     assert sorted(tiers.refused("all refuse")) == [0, 0, 1, 1, 1]
-
-
-@pytest.mark.parametrize("what", TEMPTATIONS)
-def test_a_caller_cannot_ask_for_more(tiers: Tiers, what: str) -> None:
-    pool = f"tempted by {what}"
-    assert tiers.statuses(pool, TEMPTATIONS[what]) == {200: REQUESTS - 2, 503: 2}
-    assert set(tiers.computed(pool).values()) == {1}
 
 
 def test_a_caller_cannot_take_a_retry_away(tiers: Tiers) -> None:
     pool = "refused, and the caller names a header"
     assert tiers.statuses(pool, TEMPTATIONS["a header's name"]) == {200: REQUESTS}
+    assert tiers.refused(pool) >= [2]
     assert not {name for name in tiers.engines[pool][0].headers_seen if name.startswith("x-envoy-retr")}
 
 
-def test_a_request_larger_than_envoys_memory_of_it_is_not_repeated(tiers: Tiers) -> None:
-    """A limit, not a wish: the caller has to ask again."""
-    statuses = Counter(tiers.ask("refused, large", padding=2**20 + 2**19).status for _ in range(REQUESTS))
-    # 507 where the answer came before the request had been sent whole.
-    assert (statuses[200], statuses[503] + statuses[507]) == (REQUESTS - 2, 2)
+def test_a_request_larger_than_envoys_memory_of_it_is_not_kept_for_a_retry(tiers: Tiers) -> None:
+    """A limit, not a wish. What the caller gets instead depends on how far the request had come."""
+    statuses = {tiers.ask("refused, large", padding=2**20 + 2**19).status for _ in range(REQUESTS)}
+    assert statuses <= {200, 503, 507}
     assert tiers.gateway.counted("cluster.refused, large.retry_or_shadow_abandoned") == REQUESTS

@@ -121,6 +121,7 @@ BROUGHT_BY = {
     "security.istio.io/v1": "mesh-istiod",
     "keda.sh/v1alpha1": "autoscaling-release",
     "monitoring.coreos.com/v1": "monitoring-definitions",
+    "rbac.authorization.k8s.io/v1": "cluster-control-plane",
     # GKE brings these with the cluster.
     "cloud.google.com/v1": "cluster-control-plane",
     "secrets-store.csi.x-k8s.io/v1": "cluster-control-plane",
