@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planning.simulate.cold_start import ColdStart, Part
 
 from planning.plan import Plan
+from planning.schema import WeightsFrom
 from planning.simulate.arrivals import DAY, HOUR, Request
-from planning.simulate.cold_start import ColdStart, Part
 from planning.simulate.drill import (
     Budgets,
     Drill,
@@ -204,6 +205,7 @@ def made(of: Platform, requests: Sequence[Request], *, seconds: float = 600, see
         seed=seed,
         usd_per_hour={SPOT: 2.0, ON_DEMAND: 6.0},
         weights_gb=100,
+        weights_from=WeightsFrom.HUB,
         always_on=1,
         assumptions=(),
     )
