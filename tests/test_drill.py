@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning.simulate.cold_start import ColdStart, Part
 
+from planning.cold_start import ColdStart, Part
 from planning.plan import Plan
 from planning.schema import WeightsFrom
 from planning.simulate.arrivals import DAY, HOUR, Request

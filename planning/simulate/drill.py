@@ -12,12 +12,12 @@ from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from planning.cold_start import NO_COLD_START
 from planning.drain import PRE_STOP_SECONDS
 from planning.plan import Plan
 from planning.pools import PoolKind
 from planning.serving import ModelPlan, floors
 from planning.simulate.arrivals import DAY
-from planning.simulate.cold_start import NO_COLD_START
 from planning.simulate.platform import Platform, Stopping, Supply, Version, simulate
 from planning.simulate.results import Cut, Loss, Moment, Provisioning, Results
 from planning.simulate.scalers import AlwaysOn, Seen
