@@ -255,7 +255,7 @@ def test_a_person_decides(stage: Stage, monkeypatch: pytest.MonkeyPatch, said: s
     ],
 )
 def test_what_is_refused(stage: Stage, arguments: list[str], told: str) -> None:
-    finished = stage.run(*arguments)
+    finished = stage.run(*arguments, "--timeout", "0.01")
     assert finished.code == 2
     assert told in finished.err
     assert not stage.called_back()
