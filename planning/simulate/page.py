@@ -8,6 +8,7 @@ from typing import Final
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from planning.simulate.report import document, rows
 from planning.simulate.results import Moment, Results, Use, quantiles
@@ -82,6 +83,8 @@ def picture(results: Results) -> str:
         waits = figure.add_subplot(grid[2], sharex=first)
         _waits(waits, results)
         waits.set_xlabel("hours since the start")
+        # Hours of a day, not tenths of one.
+        first.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 3, 6, 10]))
         first.set_xlim(0, results.seconds / 3600)
         _hours(figure.add_subplot(grid[3]), results)
 
@@ -136,7 +139,8 @@ def replicas(axes: Axes, versions: Mapping[str, Sequence[Moment]], seconds: floa
         )
     axes.set_ylim(bottom=0)
     axes.set_ylabel("replicas")
-    axes.legend(loc="upper right", frameon=False, ncols=2)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=4)
 
 
 def _last_twice(moments: Sequence[Moment], field: str) -> list[int]:
