@@ -7,6 +7,8 @@
 PYTHON ?=
 STACK ?=
 ARGS ?=
+# A file of requests for `make simulate`.
+TRACE ?=
 # Folders for `make test-real`: Helm charts, and files of custom resource definitions.
 CHARTS ?=
 CRDS ?=

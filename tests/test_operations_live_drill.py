@@ -216,7 +216,7 @@ def test_streams_that_are_cut_fail_it_with_the_same_words_as_the_simulated_one(s
     assert 0 < found["cut"]["nodeCalledBack"]["youngestSeconds"] < 100
     assert "3 streams were cut when a spot node was called back though younger" in found["reasons"][0]
     assert found["requests"]["servedAtFirstTry"] < found["requests"]["servedShare"] < 1
-    assert found["recovery"]["longestSeconds"] > 0.3
+    assert found["recovery"]["longestSeconds"] > 0
     assert found["extraCost"]["aDay"] is None
     assert found["stops"] is None
 

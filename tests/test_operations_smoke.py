@@ -183,7 +183,7 @@ def test_ctrl_c_ends_the_port_forward(shell: Shell, gateway: Gateway) -> None:
     while "no replica answers yet" not in running.stdout.readline():
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=10)
+    _, error = running.communicate(timeout=60)
     assert (running.returncode, error) == (130, "stopped\n")
     assert shell.fakes.calls()[-1] == ["kubectl", "was ended"]
 
