@@ -12,7 +12,7 @@ import pytest
 
 from monitoring.dashboard import serving_dashboard
 from monitoring.engine_metrics import TGI, EngineMetrics
-from monitoring.queries import activity, gateway_requests, queue, request_rate
+from monitoring.queries import activity, beyond, gateway_requests, queue, request_rate
 from monitoring.rules import rule_groups
 from monitoring.scaling import triggers
 from monitoring.served_model import ModelVersion, ServedModel
@@ -245,6 +245,21 @@ def test_queue_is_the_total_over_the_replicas_of_one_version(check: Check) -> No
         'tgi_queue_size{namespace="staging",app="llama",version="stable",pod="e"}': "70x20",
     }
     check(series, [(queue("llama", "stable", TGI), "5m", 7), (queue("llama", "canary", TGI), "5m", 50)])
+
+
+def test_a_floor_takes_its_part_of_the_load_and_the_rest_is_never_less_than_nothing(check: Check) -> None:
+    waiting = queue("llama", "stable", TGI)
+    series = {
+        in_pod("tgi_queue_size", pod="floor"): "3x10 0x10 9x10",
+        in_pod("tgi_queue_size", pod="elastic"): "4x10 1x10 8x10",
+    }
+    # Two replicas of the floor take four each: 7, then 1, then 17 are waiting.
+    query = beyond(waiting, 8)
+    check(series, [(query, "2m", 0), (query, "8m", 0), (query, "13m", 9)])
+    # No series at all is nothing as well, and one element.
+    check({**UP}, [(query, "5m", 0)])
+    rate = beyond(request_rate("llama", 0.9), 5)
+    check({at_gateway(code="200", flags="-"): "0+180x40"}, [(rate, "10m", 0.4)])
 
 
 def test_request_rate_is_shared_by_weight_and_leaves_out_who_knocks(check: Check) -> None:

@@ -42,6 +42,25 @@ def test_version_without_traffic_is_not_woken() -> None:
     assert [trigger.name for trigger in of_version(share=0)] == ["queue"]
 
 
+@given(rate=st.integers(0, 1000), per_replica=st.integers(1, 100), floor=st.integers(1, 5), most=st.integers(1, 10))
+def test_a_floor_and_what_is_scaled_beside_it_are_as_many_as_without_a_floor(
+    rate: int, per_replica: int, floor: int, most: int
+) -> None:
+    """What is left over, divided by what one takes, comes to what the whole load comes to, less the floor."""
+    left = max(0, rate - floor * per_replica)
+    beside = replicas_for(left, per_replica, share=1, minimum=0, maximum=most)
+    assert floor + beside == replicas_for(rate, per_replica, share=1, minimum=floor, maximum=floor + most)
+
+
+def test_a_floor_needs_no_wake_up_and_leaves_its_part_out_of_the_load() -> None:
+    [trigger] = of_version(floor=2, queue_per_replica=4)
+    assert trigger.name == "queue"
+    assert trigger.query.endswith(" - 8, 0)")
+    assert trigger.threshold == 4
+    [trigger] = of_version(floor=3, requests_per_second_per_replica=0.5)
+    assert trigger.query.endswith(" - 1.5, 0)")
+
+
 @pytest.mark.parametrize("target", [{}, {"requests_per_second_per_replica": 2.0, "queue_per_replica": 4.0}])
 def test_exactly_one_target_is_taken(target: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="llama-stable: give either"):
