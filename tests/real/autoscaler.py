@@ -7,7 +7,6 @@ It takes no node away, and it gives up a pool at once that is sold out.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from planning.pools import COMPUTE_CLASS, GPU
 from preview import Resource, Snapshot
 from tests.real.api_server import ApiServer
-from tests.real.fake_nodes import gpu_node, gpu_pools, register
+from tests.real.fake_nodes import gpu_node, gpu_pools, pool_of, register
 
 PODS = "/api/v1/namespaces/models/pods"
 
@@ -30,10 +29,13 @@ class Autoscaler:
     classes: Mapping[str, tuple[str, ...]]
     """Each compute class's pools in its order."""
     sold_out: set[str] = field(default_factory=set)
-    nodes: dict[str, str] = field(default_factory=dict)
-    """The pool of each node that is there."""
-    _made: Counter[str] = field(default_factory=Counter)
-    _helped: set[str] = field(default_factory=set)
+    _made: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _count: int = 0
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """The pool of each node that is there."""
+        return {name: pool_of(node) for name, node in self._made.items()}
 
     def read(self, snapshot: Snapshot) -> None:
         """Go by the pools and the classes of another recording from now on."""
@@ -50,15 +52,18 @@ class Autoscaler:
         return True
 
     def step(self) -> None:
-        """Add a node for each pod that the scheduler has found no place for, once for each pod."""
+        """Add a node for each pod that the scheduler has found no place for, unless an empty one would take it."""
+        pods = self.server.items(PODS)
+        used = {pod["spec"].get("nodeName") for pod in pods}
+        empty = [node for name, node in self._made.items() if name not in used]
         new = []
-        for pod in self.server.items(PODS):
-            waits = pod["metadata"]["uid"] not in self._helped and _waits(pod)
-            if waits and (pool := self._pool_for(pod)) is not None:
-                self._helped.add(pod["metadata"]["uid"])
-                node = gpu_node(pool, self._made[pool.name])
-                self._made[pool.name] += 1
-                self.nodes[node["metadata"]["name"]] = pool.name
+        for pod in filter(_waits, pods):
+            if (node := next((node for node in empty if would_take(node, pod)), None)) is not None:
+                empty.remove(node)
+            elif (pool := self._pool_for(pod)) is not None:
+                self._count += 1
+                node = gpu_node(pool, self._count)
+                self._made[node["metadata"]["name"]] = node
                 new.append(node)
         if new:
             register(self.server, new)
@@ -73,7 +78,7 @@ class Autoscaler:
         lost = {name for name, pool in self.nodes.items() if pool in pools}
         for name in lost:
             assert self.server.request("DELETE", f"/api/v1/nodes/{name}").accepted
-            del self.nodes[name]
+            del self._made[name]
         for pod in self.server.items(PODS):
             if pod["spec"].get("nodeName") in lost:
                 self.server.request("DELETE", f"{PODS}/{pod['metadata']['name']}?gracePeriodSeconds=0")
