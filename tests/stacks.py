@@ -133,6 +133,7 @@ def _models(draw: st.DrawFn, region: str, *, careful: bool) -> list[Config]:
             )
             if careful:
                 model["drainSeconds"] = draw(st.integers(0, 3600))
+                model["revision"] = draw(COMMITS)
             elif draw(st.booleans()):
                 model["architecture"] = draw(st.sampled_from([known.name for known in architectures()]))
         model |= draw(
@@ -169,6 +170,7 @@ def stacks(draw: st.DrawFn, *, careful: bool = False) -> Config:
                 name=NAMES,
                 capacity=st.sampled_from(["spot", "on-demand", "spot-with-fallback"]),
                 migrate=st.sampled_from(["none", "rolling"]),
+                weightsFrom=st.sampled_from(["hub", "bucket"]),
                 flexStart=st.booleans(),
                 reservations=st.dictionaries(
                     st.sampled_from(sorted({machine.machine_type for machine in gpu_machines()})),
