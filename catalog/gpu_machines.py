@@ -1,7 +1,6 @@
-"""Google Cloud's A2 machine types: their A100 cards, their zones and their list prices.
+"""Google Cloud's A2 machine types: their A100 cards and their zones; their list prices are those of catalog/prices.csv.
 
-Prices, vCPUs and memory: Cyclenerd/google-cloud-pricing-cost-calculator, pricing.yml at commit dac31281, generated on
-2026-08-20 from the Cloud Billing Catalog. 4g and 8g are the 1g row times 4 and 8; 2g was read and is exactly twice it.
+vCPUs and memory: Cyclenerd/google-cloud-pricing-cost-calculator, build/gcp.yml at commit dac31281.
 Zones: skypilot-org/skypilot-catalog, catalogs/v9/gcp/vms.csv at commit 2c3d7ea7, from the Compute Engine API, 2026.
 A zone in the list has the machine type; whether it has free capacity, and your project the quota, nobody can promise.
 """
@@ -9,12 +8,11 @@ A zone in the list has the machine type; whether it has free capacity, and your 
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
-PRICES_READ_ON = date(2026, 8, 20)
+from catalog.prices import Kind, price_of
 
 
 class GpuType(StrEnum):
@@ -41,13 +39,9 @@ class GpuMachine:
     spot_usd_per_hour: float | None
 
 
-def _price(text: str) -> float | None:
-    return float(text) if text else None
-
-
 @cache
 def gpu_machines() -> tuple[GpuMachine, ...]:
-    """Every A2 machine type in every region that has a zone with it."""
+    """Every A2 machine type in every region that has a zone with it. Raises LookupError where one has no price row."""
     with (Path(__file__).parent / "gpu_machines.csv").open(encoding="utf-8", newline="") as table:
         return tuple(
             GpuMachine(
@@ -60,8 +54,8 @@ def gpu_machines() -> tuple[GpuMachine, ...]:
                 local_ssd_gib=int(row["local_ssd_gib"]),
                 region=row["region"],
                 zones=tuple(row["zones"].split()),
-                on_demand_usd_per_hour=_price(row["on_demand_usd_per_hour"]),
-                spot_usd_per_hour=_price(row["spot_usd_per_hour"]),
+                on_demand_usd_per_hour=price_of(row["machine_type"], Kind.ON_DEMAND, row["region"]).usd,
+                spot_usd_per_hour=price_of(row["machine_type"], Kind.SPOT, row["region"]).usd,
             )
             for row in csv.DictReader(table)
         )

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from catalog.gpu_machines import PRICES_READ_ON, gpu_machines
+from catalog.gpu_machines import gpu_machines
+from catalog.prices import GLOBAL, PRICES_READ_ON, Kind, price_of, usd
 from planning.explanation import explanation
 from planning.quotas import quotas
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
@@ -131,6 +132,22 @@ def test_the_quota_to_ask_for_is_what_prod_can_grow_to(monkeypatch: pytest.Monke
     assert f"{arr_coc} for `arr-coc-0-1`, {llama} for Llama, {rollouts} for rollouts" in text
 
 
+def test_what_is_paid_beside_the_gpus_follows_from_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = decided("prod", {}, {}, monkeypatch).stack
+    fee = usd("gke-cluster", Kind.ON_DEMAND, GLOBAL)
+    nodes = 2 * usd(stack.system_machine_type, Kind.ON_DEMAND, stack.region)
+    network = usd("cloud-nat-gateway", Kind.ON_DEMAND, GLOBAL) + usd("forwarding-rule", Kind.ON_DEMAND, "us-central1")
+    text = README.replace("\n", " ")
+    assert f"the cluster's fee ({fee:.2f}), two system nodes ({nodes:.2f}), their disks" in text
+    assert f"NAT and load balancer (about {network:.2f})" in text
+    assert f"through the NAT, {usd('cloud-nat-data', Kind.ON_DEMAND, GLOBAL)} a GB" in text
+
+
 def test_an_on_demand_card_costs_more_than_a_managed_one() -> None:
     """What the README tells a reader who should not use this."""
-    assert min(m.on_demand_usd_per_hour or 99 for m in gpu_machines() if m.machine_type == "a2-ultragpu-1g") > 3.60
+    aws, gcp = (price_of("hugging-face-a100-x1", Kind.ON_DEMAND, vendor) for vendor in ("aws", "gcp"))
+    text = README.replace("\n", " ")
+    assert f"listed at {aws.usd:.2f} an hour (AWS) and {gcp.usd:.2f} (GCP)" in text
+    assert f"price page of {gcp.read_on}" in text
+    one = [m.on_demand_usd_per_hour or 99 for m in gpu_machines() if m.machine_type == "a2-ultragpu-1g"]
+    assert min(one) > usd("hugging-face-a100-x1", Kind.ON_DEMAND, "gcp")

@@ -7,6 +7,7 @@ from typing import Final
 
 from catalog.architectures import Architecture, architecture_of
 from catalog.gpu_machines import GpuType, machines_with
+from catalog.prices import BRIEF
 from planning.cold_start import DRIVER, IMAGE, NODE, WARM_UP, ColdStart
 from planning.memory import fit
 from planning.simulate.arrivals import DAY, BusinessHours, Constant, Lengths, Request, Shape, poisson
@@ -135,11 +136,10 @@ def load_sweep(longest: int = 1536, rates: Sequence[float] = RATES) -> Iterator[
 
 # What sleeping saves
 
-MONTH_HOURS: Final = 720
-MANAGED_USD, SPOT_USD = 4.50, 2.50
-"""Of one A100 an hour, as the brief has them."""
-HOURS_A_DAY: Final = 8
-DAYS: Final = 25
+MANAGED_USD: Final = BRIEF.managed_gpu_usd_per_hour
+SPOT_USD: Final = BRIEF.spot_gpu_usd_per_hour
+HOURS_A_DAY: Final = BRIEF.hours_a_day
+DAYS: Final = BRIEF.used_hours // HOURS_A_DAY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,9 +168,9 @@ def bills() -> tuple[Bill, ...]:
     """Compute the brief's two bills, then what is left of the difference at one price, and with cold starts."""
     slept = month_with_sleep()
     return (
-        Bill(what="always on, managed", gpu_hours=MONTH_HOURS, usd_per_hour=MANAGED_USD, waiting_callers=0),
-        Bill(what="8 hours on 25 days, spot", gpu_hours=HOURS_A_DAY * DAYS, usd_per_hour=SPOT_USD),
-        Bill(what="always on, spot", gpu_hours=MONTH_HOURS, usd_per_hour=SPOT_USD, waiting_callers=0),
+        Bill(what="always on, managed", gpu_hours=BRIEF.month_hours, usd_per_hour=MANAGED_USD, waiting_callers=0),
+        Bill(what="8 hours on 25 days, spot", gpu_hours=BRIEF.used_hours, usd_per_hour=SPOT_USD),
+        Bill(what="always on, spot", gpu_hours=BRIEF.month_hours, usd_per_hour=SPOT_USD, waiting_callers=0),
         Bill(what="8 hours on 30 days, spot", gpu_hours=HOURS_A_DAY * 30, usd_per_hour=SPOT_USD),
         Bill(
             what="25 days simulated: starts, 15 idle minutes, empty nodes, spot",

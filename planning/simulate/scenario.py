@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from catalog.gpu_cards import GPU_CARDS
+from catalog.prices import GLOBAL, Kind, usd
 from planning.checks.vllm import BATCH_TOKENS
 from planning.cold_start import ColdStart, cold_start_of, place_of
 from planning.plan import Plan
@@ -38,8 +39,8 @@ ROOMY: Final = 10**9
 CUSTOM_STEP_SECONDS: Final = 0.01
 CUSTOM_USE: Final = 0.6
 """How busy a replica of our own engine is assumed to be at the rate that a replica is scaled for."""
-NAT_USD_PER_GB: Final = 0.045
-"""Cloud NAT, list price of 2026-08-20, from the table that catalog/gpu_machines.py names."""
+NAT_USD_PER_GB: Final = usd("cloud-nat-data", Kind.ON_DEMAND, GLOBAL)
+"""What Cloud NAT takes for a GB, beside its hours."""
 
 
 class Pattern(StrEnum):
