@@ -29,7 +29,7 @@ $(error `make $(firstword $(NEEDS_STACK))` needs a stack: make $(firstword $(NEE
 endif
 endif
 
-.PHONY: help setup preview test test-long test-real check bench tables simulate drill bootstrap doctor up smoke live-drill unstick destroy pin clean
+.PHONY: help setup preview test test-long test-real check bench tables simulate drill bootstrap doctor up smoke live-drill unstick destroy pin prices clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,9 @@ destroy: $(VENV)/runtime.stamp ## Take an unprotected stack down: STACK=dev [ARG
 
 pin: $(VENV)/runtime.stamp ## Look up what is not pinned yet; needs a network: [ARGS=--write]
 	@$(RUN) scripts.pin $(ARGS)
+
+prices: $(VENV)/runtime.stamp ## Show which list prices moved; needs a network and GOOGLE_API_KEY: [ARGS=--write]
+	@$(RUN) scripts.prices $(ARGS)
 
 clean: ## Remove .venv and every cache; never the state of a stack
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
