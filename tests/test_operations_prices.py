@@ -87,6 +87,7 @@ OTHERS = [
     sku("N2 Custom Instance Core running in Columbus", "CPU", "h", "9"),
     sku("Regional Balanced PD Capacity", "SSD", "GiBy.mo", "9"),
     sku("SSD backed PD Capacity", "SSD", "GiBy.mo", "9"),
+    sku("SSD backed Local Storage attached to something else", "LocalSSD", "GiBy.mo", "9"),
 ]
 DISK = sku("Balanced PD Capacity", "SSD", "GiBy.mo", "0.1")
 
