@@ -77,7 +77,10 @@ class Pool:
 
     @property
     def counts_as_spot(self) -> bool:
-        """Whether its GPUs count to the quota of preemptible ones."""
+        """Whether its GPUs count to the quota of preemptible ones, as those of flex-start do as well.
+
+        https://docs.cloud.google.com/managed-spark/docs/guides/dws-serverless
+        """
         return self.kind in (PoolKind.SPOT, PoolKind.FLEX_START)
 
     @property
