@@ -194,8 +194,8 @@ def _moves(model: ModelPlan) -> Iterator[str]:
             risk = ", long enough for every answer"
         yield (
             "a changed capacity starts its elastic replicas anew, one of each version at a time (migrate rolling): the "
-            f"new one serves before the old one is told to stop, which takes up to {drain.grace_seconds} s{risk}; one may "
-            "land on a node of the old kind that another has just left"
+            f"new one serves before the old one is told to stop, which takes up to {drain.grace_seconds} s{risk}; one "
+            "may land on a node of the old kind that another has just left"
         )
     if floor := sum(version.replicas.floor for version in model.versions):
         yield (
