@@ -124,7 +124,6 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
         seconds = max(options.trace[-1].at, (options.days or 0.0) * DAY, 1.0)
     engine = _own_engine(model, options) if model.declared.engine is EngineName.CUSTOM else _engine(model, options)
     load, requests = _load(model, options, engine, seconds)
-    most = sum(version.replicas.maximum for version in versions)
     always_on = max(model.normal_replicas or 0, sum(version.replicas.minimum for version in versions), 1)
     order = _order(plan, model)
     cold_start, size = cold_start_of(model), model.download_bytes
@@ -135,7 +134,7 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
                 timing=engine.timing,
                 limits=engine.limits[version.name],
                 share=version.weight / 100,
-                scaler=_scaler(model, version, options, always_on=always_on, most=most),
+                scaler=_scaler(model, version, options, always_on=always_on),
                 floor=version.replicas.floor,
                 initial=_initial(version, options.policy, always_on=always_on),
             )
@@ -344,9 +343,7 @@ def _initial(version: PlannedVersion, policy: Policy, *, always_on: int) -> int:
             return version.replicas.minimum
 
 
-def _scaler(
-    model: ModelPlan, version: PlannedVersion, options: Options, *, always_on: int, most: int
-) -> Callable[[], Scaler]:
+def _scaler(model: ModelPlan, version: PlannedVersion, options: Options, *, always_on: int) -> Callable[[], Scaler]:
     scaling, replicas = model.declared.scaling, version.replicas
     share = version.weight / 100
     number = _always_on(version, always_on)
@@ -356,7 +353,7 @@ def _scaler(
         case Policy.SCHEDULE:
             return partial(Schedule, from_hour=options.from_hour, to_hour=options.to_hour, replicas=number, days=5)
         case Policy.HUGGING_FACE:
-            return partial(HuggingFaceEndpoint, minimum=replicas.minimum, maximum=min(replicas.maximum, most))
+            return partial(HuggingFaceEndpoint, minimum=replicas.minimum, maximum=replicas.maximum)
         case Policy.DECLARED:
             return partial(
                 Keda,
