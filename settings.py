@@ -2,22 +2,25 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
 import pulumi
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from catalog.architectures import Architecture, from_hugging_face
 from planning.given import Given
-from planning.refusal import Problem
-from planning.schema import WHAT_CAN_BE_READ, EngineName, Stack, TokenSource
+from planning.refusal import Problem, Refusal
+from planning.schema import WHAT_CAN_BE_READ, Capacity, EngineName, Stack, TokenSource
 
 NAMESPACE = "llmserve"
 TOKEN_KEY = f"{NAMESPACE}:huggingFaceToken"
+COST_KEY = f"{NAMESPACE}:costOf"
 GOOGLE_KEYS = {"project": "gcp:project", "region": "gcp:region"}
 
 
@@ -41,12 +44,63 @@ class Settings:
         return Given(stack=self.stack, images=images, architectures=self.architectures, secret_keys=self.secret_keys)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostSettings:
+    """What a stack declares that makes nothing and tells what another one costs."""
+
+    file: str
+    cost_of: str
+    """The other stack's name."""
+    capacity: Capacity
+    """What is compared with the other stack's own."""
+
+
 def _key_of(field: str) -> str:
     return GOOGLE_KEYS.get(field) or f"{NAMESPACE}:{Stack.model_fields[field].alias}"
 
 
 KEYS = {_key_of(field): field for field in Stack.model_fields}
-"""Every configuration key but the token's, with its field."""
+"""Every configuration key of a platform but the token's, with its field."""
+
+
+def load_cost() -> CostSettings | None:
+    """Read the settings of a stack with `costOf`; None for a platform's. Raises Refusal with all that is wrong."""
+    config: Mapping[str, str] = pulumi.runtime.get_config_env()
+    secret_keys = set(pulumi.runtime.get_config_secret_keys_env())
+    stack, name = pulumi.get_stack(), config.get(COST_KEY, "")
+    if not name:
+        return None
+    problems = _unread_keys(config)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or name == stack:
+        problems.append(
+            Problem(key=COST_KEY, value=name, reason="is no other stack", fix="the name of a stack with models")
+        )
+    capacity_key = f"{NAMESPACE}:capacity"
+    if config.get(capacity_key) not in list(Capacity):
+        problems.append(
+            Problem(
+                key=capacity_key,
+                value=config.get(capacity_key),
+                reason="is not one of the allowed values",
+                fix=f"one of {', '.join(Capacity)}",
+            )
+        )
+    preset = yaml.safe_load((Path(__file__).parent / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    for key in sorted(config.keys() & {*KEYS, TOKEN_KEY}):
+        default = preset.get(key.removeprefix(f"{NAMESPACE}:"), {}).get("default")
+        if key != capacity_key and config[key] not in (default, json.dumps(default, separators=(",", ":"))):
+            problems.append(
+                Problem(
+                    key=key,
+                    value="[secret]" if key in secret_keys | {TOKEN_KEY} else config[key],
+                    reason=f"is not read by a stack with {COST_KEY}, which has no platform of its own",
+                    fix=f"take it out, or set it in Pulumi.{name}.yaml",
+                )
+            )
+    file = f"Pulumi.{stack}.yaml"
+    if problems:
+        raise Refusal(file, problems)
+    return CostSettings(file=file, cost_of=name, capacity=Capacity(config[capacity_key]))
 
 
 def load() -> Settings:
@@ -57,6 +111,10 @@ def load() -> Settings:
     config: Mapping[str, str] = pulumi.runtime.get_config_env()
     secret_keys = set(pulumi.runtime.get_config_secret_keys_env())
     problems = _unread_keys(config)
+    if config.get(COST_KEY):
+        reason = "says that this stack makes nothing: it has no platform to work with"
+        fix = f"name the stack {config[COST_KEY]} instead"
+        problems.append(Problem(key=COST_KEY, value=config[COST_KEY], reason=reason, fix=fix))
     values: dict[str, Any] = {}
     for key, field in KEYS.items():
         if key in config:
@@ -117,7 +175,7 @@ def _architectures(models: object) -> tuple[dict[str, Architecture | None], list
 
 def _unread_keys(config: Mapping[str, str]) -> list[Problem]:
     """Find the keys that look set and do nothing: Pulumi accepts a misspelt key in silence."""
-    known = [*KEYS, TOKEN_KEY]
+    known = [*KEYS, TOKEN_KEY, COST_KEY]
     return [
         Problem(key=key, reason="is not a setting: nothing reads it", fix=_choose(key, known))
         for key in sorted(config)

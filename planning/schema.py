@@ -317,6 +317,22 @@ class Model(Declared):
     """How long running generations may go on after a replica was told to stop; unset, as long as the longest takes."""
 
 
+class Usage(Declared):
+    """When models are used, and how spot behaves: what a price rests on, for the report, the forecast and its alert.
+
+    The defaults are those of the task that this project was made for, 200 hours a month in days of eight; how often
+    spot is not to be had and is called back nobody publishes, so those two are assumptions, and yours to correct.
+    """
+
+    hours_a_day: Annotated[float, Field(ge=0, le=24, allow_inf_nan=False)] = 8.0
+    """On a day of use."""
+    days_a_month: Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)] = 25.0
+    on_demand_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
+    """Of the hours in which on-demand nodes stand in for spot ones, where they may."""
+    losses_per_day: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 1.0
+    """How often a spot node is called back."""
+
+
 class Stack(Declared):
     """All that one stack declares, but for the value of a secret."""
 
@@ -350,4 +366,5 @@ class Stack(Declared):
     hugging_face_token_from: Annotated[TokenSource, Field(strict=False)]
     hugging_face_token_secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     weights_from: Annotated[WeightsFrom, Field(strict=False)]
+    usage: Usage
     models: Annotated[tuple[Model, ...], Field(strict=False)]

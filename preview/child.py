@@ -23,21 +23,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pulumi
 import pulumi.runtime
 from pulumi.runtime import settings
 from pulumi.runtime._callbacks import _CallbackServicer
 
+from preview.document import document
 from preview.monitor import EngineError, Monitor, is_installed
 from preview.placeholders import BeforeCreation, Placeholders
 from preview.request import Run
+from preview.snapshot import from_wire
 
 if TYPE_CHECKING:
     from pulumi.runtime.proto import callback_pb2
 
-    from preview.project import Project
+    from preview.project import Project, StackConfig
 
 _ENGINE_ROOT = str(Path(__file__).parent.parent)
 
@@ -140,12 +142,13 @@ def _execute(run: Run) -> dict[str, Any]:
         raise EngineError(f"no callback with token {callback.token}")
 
     monitor.run_callback = run_callback
-    failure, explanation = None, []
+    failure, explanation, cost = None, [], None
+    main: dict[str, Any] = {}
 
     def program() -> None:
-        main = _run_program(str(project.program), loop)
+        main.update(_run_program(str(project.program), loop))
         if run.explain:
-            explanation.append(_explanation(main, project))
+            explanation.append(str(_function(main, "explain", project)()))
 
     try:
         with _no_library_sources():
@@ -155,8 +158,22 @@ def _execute(run: Run) -> dict[str, Any]:
             failure = {"kind": "error", "message": f"the program ended itself: sys.exit({ending.code!r})"}
     except BaseException as error:  # noqa: BLE001 - whatever a program raises is what a person has to read
         failure = _explain(error, monitor, project)
-    result: dict[str, Any] = {
-        "project": project.name,
+    result = _result(run, monitor, config)
+    if run.list_modules:
+        result["modules"] = [name for name, module in sys.modules.items() if _is_loaded(module)]
+    if run.cost and failure is None:
+        try:
+            # After the program has come to rest, when all that it asks for is there.
+            recorded = document(from_wire(result | {"secrets": sorted(config.secrets)}))
+            cost = _function(main, "cost", project)([step["newState"] for step in recorded["steps"]], run.simulation)
+        except BaseException as error:  # noqa: BLE001 - as above
+            failure = _explain(error, monitor, project)
+    return result | {"failure": failure, "explanation": "".join(explanation), "cost": cost}
+
+
+def _result(run: Run, monitor: Monitor, config: StackConfig) -> dict[str, Any]:
+    return {
+        "project": run.project.name,
         "stack": config.stack,
         "preview": run.preview,
         "config": dict(config.values),
@@ -165,12 +182,8 @@ def _execute(run: Run) -> dict[str, Any]:
         "outputs": monitor.outputs,
         "diagnostics": monitor.diagnostics,
         "invokes": monitor.invokes,
-        "failure": failure,
-        "explanation": "".join(explanation),
+        "explanation": "",
     }
-    if run.list_modules:
-        result["modules"] = [name for name, module in sys.modules.items() if _is_loaded(module)]
-    return result
 
 
 async def _awaited(awaitable: Any) -> Any:
@@ -185,11 +198,11 @@ def _run_program(path: str, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
     return main
 
 
-def _explanation(main: Mapping[str, Any], project: Project) -> str:
-    explain = main.get("explain")
-    if not callable(explain):
-        raise pulumi.RunError(f"{project.program.name} has no function explain(), which --explain asks for a text")
-    return str(explain())
+def _function(main: Mapping[str, Any], name: str, project: Project) -> Callable[..., Any]:
+    found = main.get(name)
+    if not callable(found):
+        raise pulumi.RunError(f"{project.program.name} has no function {name}(), which --{name} asks")
+    return cast(Callable[..., Any], found)
 
 
 async def _rest(loop: asyncio.AbstractEventLoop) -> None:

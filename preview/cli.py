@@ -37,6 +37,8 @@ examples:
   python -m preview prod --explain
   python -m preview prod -c capacity=on-demand
   python -m preview prod --config-path -c 'models[0].scaling.min=1'
+  python -m preview prod --cost
+  python -m preview prod --cost --format html > cost.html
   python -m preview prod --manifests build/prod
 """
 
@@ -76,9 +78,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--format",
-        choices=("text", "json"),
+        choices=("text", "json", "markdown", "html"),
         default="text",
-        help="text: a tree (default); json: the document of `pulumi preview --json`, several stacks by name",
+        help="text: a tree (default); json: the document of `pulumi preview --json`, several stacks by name;"
+        " markdown and html: with --cost only",
     )
     made.add_argument("--lines", action="store_true", help="text: name the line that made each resource")
     made.add_argument("--details", action="store_true", help="text: show each resource's inputs")
@@ -86,6 +89,17 @@ def parser() -> argparse.ArgumentParser:
         "--explain",
         action="store_true",
         help="show the plan in words and numbers, as the program's own explain() tells it, instead of its resources",
+    )
+    made.add_argument(
+        "--cost",
+        action="store_true",
+        help="show what it costs a month, as the program's own cost() reckons it, instead of its resources",
+    )
+    made.add_argument(
+        "--usage",
+        metavar="FILE",
+        type=Path,
+        help='with --cost: take the use of models from what `make simulate ARGS="--format json"` wrote',
     )
     made.add_argument(
         "--manifests",
@@ -152,6 +166,7 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
     from preview.run import preload, run_all
     from preview.text import Style, render
 
+    simulation = _simulation(options)
     overrides = [Override.parse(argument, is_path=options.config_path) for argument in options.config]
     if options.manifests is not None:
         from preview.manifests import check_folder
@@ -161,7 +176,10 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])
 
     progress.show("loading the SDKs")
-    wanted = [Run(project=project, config=config, explain=options.explain) for config in configs]
+    wanted = [
+        Run(project=project, config=config, explain=options.explain, cost=options.cost, simulation=simulation)
+        for config in configs
+    ]
     if options.manifests is not None:
         wanted += [Run(project=project, config=config, placeholders=True) for config in configs]
     if prepared is None:
@@ -179,11 +197,47 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
     if options.format == "json":
         whole: Any = documents[0] if len(stacks) == 1 else dict(zip(stacks, documents, strict=True))
         return json.dumps(whole, indent=4, ensure_ascii=False)
+    if options.cost:
+        return _costs(options.format, documents, snapshots)
     style = Style(color=_wants_color(), lines=options.lines, details=options.details)
     return "\n\n\n".join(
         render(shown, stack=f"{snapshot.stack} ({snapshot.project})", style=style) + _unanswered(snapshot)
         for shown, snapshot in zip(documents, snapshots, strict=True)
     )
+
+
+def _simulation(options: argparse.Namespace) -> Any:
+    """Read what --usage names. Raises Refused where the arguments do not go together, or it cannot be read."""
+    from preview.errors import Refused
+
+    if not options.cost and (options.usage is not None or options.format in {"markdown", "html"}):
+        wrong = "--usage" if options.usage is not None else f"--format {options.format}"
+        raise Refused(f"{wrong} is for --cost: add it")
+    if options.usage is None:
+        return None
+    try:
+        return json.loads(options.usage.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"is no JSON: {error}"
+        raise Refused(
+            f'--usage {options.usage}: {reason}\n    fix: make simulate ARGS="--format json" > FILE'
+        ) from error
+
+
+def _costs(form: str, documents: Sequence[Any], snapshots: Sequence[Snapshot]) -> str:
+    from preview import cost_text
+
+    named = {snapshot.stack: shown["cost"] for snapshot, shown in zip(snapshots, documents, strict=True)}
+    if form == "html":
+        # The drawing library takes longer to load than a stack to price.
+        from preview.cost_page import page
+
+        return page(named)
+    shown = [
+        (cost_text.markdown if form == "markdown" else cost_text.text)(cost, stack=stack)
+        for stack, cost in named.items()
+    ]
+    return ("\n\n" if form == "markdown" else "\n\n\n").join(shown)
 
 
 def _unanswered(snapshot: Snapshot) -> str:

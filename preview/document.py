@@ -2,7 +2,7 @@
 
 Sources in pulumi/pulumi: `pkg/display/json.go` and `sdk/go/common/apitype/core.go` (`ResourceV3`). Left out
 because they differ from run to run: `duration` and `stackTrace`. Ours beside: `outputs` (the stack's), `options` in
-`newState`, and `explanation` where the program was asked for one.
+`newState`, and `explanation` and `cost` where the program was asked for them.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "changeSummary": dict(sorted(Counter(step["op"] for step in steps).items())),
         "outputs": _plain(snapshot.outputs, snapshot.secrets),
         **({"explanation": mask(snapshot.explanation, snapshot.secrets)} if snapshot.explanation else {}),
+        **({"cost": mask(snapshot.cost, snapshot.secrets)} if snapshot.cost is not None else {}),
     }
 
 

@@ -18,8 +18,9 @@ class Run:
 
     `preview` False simulates an update: nothing is unknown. `placeholders` fills computed properties with
     readable stand-ins, so that `apply` bodies run although it is a preview. `explain` asks the program for its own
-    account of itself: the text that a function `explain()` of its main file returns. `organization` is what
-    `pulumi.get_organization()` says.
+    account of itself: the text that a function `explain()` of its main file returns. `cost` asks it for a price: the
+    JSON that its function `cost(states, simulation)` makes of the recorded resources, as `preview.document` writes
+    them, and of `simulation`, the content of a file. `organization` is what `pulumi.get_organization()` says.
     """
 
     project: Project
@@ -29,4 +30,6 @@ class Run:
     fixtures: Fixtures = field(default_factory=dict)
     list_modules: bool = False
     explain: bool = False
+    cost: bool = False
+    simulation: Any = None
     organization: str = "organization"

@@ -94,6 +94,8 @@ class Snapshot:
     """
     explanation: str = ""
     """What the program says of itself; empty unless asked for."""
+    cost: Any = None
+    """What the program says that all this costs, as plain JSON; None unless asked for."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Every text that must not be shown anywhere."""
 
@@ -132,6 +134,7 @@ def from_wire(wire: Mapping[str, Any]) -> Snapshot:
         ),
         modules=tuple(wire.get("modules", ())),
         explanation=wire["explanation"],
+        cost=wire.get("cost"),
         secrets=frozenset(wire["secrets"]),
     )
 

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pages import drawn, table, whole
 from planning.simulate.drill import Outcome, Part, Played, too_early
 from planning.simulate.drill_report import document, rows
-from planning.simulate.page import drawn, replicas, table, whole
+from planning.simulate.page import replicas
 
 BARS: Final = 20
 _LOSS, _CUT, _GOOD = "#c0392b", "#7a1fa2", "#2a7f62"

@@ -1,15 +1,14 @@
 """Runs as one HTML page with pictures: no network, no script, readable on paper."""
 
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pages import drawn, table, whole
 from planning.simulate.report import document, rows
 from planning.simulate.results import Moment, Results, Use, quantiles
 from planning.simulate.scenario import Scenario
@@ -23,34 +22,11 @@ _COLORS: Final = {
     Use.DRAINING: "#7a6fb0",
     Use.EMPTY: "#b8b8b8",
 }
-_STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
-h2 { margin-top: 2.5rem } svg { width: 100%; height: auto }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ddd }
-th { font-weight: 600; white-space: nowrap }
-td.by { color: #555 }
-@media print {
-  body { margin: 0; max-width: none; font-size: 10pt }
-  h2 { break-before: page }
-  h2:first-of-type { break-before: auto }
-}
-"""
 
 
 def page(stack: str, runs: Iterable[tuple[Scenario, Results]]) -> str:
     """Make the page of a stack's runs; the same runs give the same bytes."""
     return whole(f"Simulation of {stack}", (_section(scenario, results) for scenario, results in runs))
-
-
-def whole(name: str, sections: Iterable[str]) -> str:
-    """Put sections, which are HTML, under a title, which is text."""
-    title = escape(name)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
-        f"<body><h1>{title}</h1>\n" + "\n".join(sections) + "\n</body></html>\n"
-    )
 
 
 def _section(scenario: Scenario, results: Results) -> str:
@@ -61,15 +37,6 @@ def _section(scenario: Scenario, results: Results) -> str:
         for assumption in scenario.assumptions
     )
     return f"<h2>{escape(scenario.model)}</h2>\n{picture(results)}\n{figures}\n<h3>What it rests on</h3>\n{rests}"
-
-
-def table(written: Iterable[tuple[str, ...]]) -> str:
-    """Write rows of a name, a value and where it is from."""
-    lines = []
-    for name, value, *by in written:
-        source = "".join(f'<td class="by">{escape(text)}</td>' for text in by)
-        lines.append(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>{source}</tr>")
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
 def picture(results: Results) -> str:
@@ -89,24 +56,6 @@ def picture(results: Results) -> str:
         _hours(figure.add_subplot(grid[3]), results)
 
     return drawn(draw, height=8)
-
-
-def drawn(draw: Callable[[Figure], None], *, height: float) -> str:
-    """Draw a figure of so many inches as SVG; the same figure gives the same bytes."""
-    with rc_context(
-        {
-            "svg.hashsalt": "llmserve",
-            "svg.fonttype": "none",
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
-        figure = Figure(figsize=(10, height), layout="constrained")
-        draw(figure)
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None})
-    return written.getvalue()[written.getvalue().index("<svg") :]
 
 
 def _requests(axes: Axes, results: Results) -> None:
