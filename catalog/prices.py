@@ -5,8 +5,13 @@ empty price is unknown; a `-` says that there is nothing to know, because the it
 who runs what one pays for, `sla_percent` what is promised of it: unknown where it is empty, as for all of one's own.
 
 Item and region: machine types, the T4 card alone (`nvidia-tesla-t4`) and disks by their Google names, in Google's
-regions; what costs the same in all of them is in `global`; Hugging Face's endpoints by card and number of cards, their
-region is the vendor, `aws` or `gcp`, because that is how their page lists them.
+regions; what costs the same in all of them is in `global`; Hugging Face's endpoints by card and number of cards, those
+without a card by processor and number of vCPUs, their region is the vendor, `aws` or `gcp`, because that is how their
+page lists them. A machine of flex-start is an item of its own, `flex-start-` and the machine type, because another
+source on another day has its price.
+
+What is free of a service is not taken off: `note` says how much that is, and of what. Most of it is a billing
+account's, of which a project has only a part.
 
 What is not here is refused with what there is: no price is guessed, none is taken from another region.
 """
@@ -35,7 +40,13 @@ class Unit(StrEnum):
     HOUR = "USD an hour"
     GB = "USD a GB"
     GIB = "USD a GiB"
+    GB_MONTH = "USD a GB for a month"
     GIB_MONTH = "USD a GiB for a month"
+    MONTH = "USD a month"
+    """One thing, for as much of a month as there was one."""
+    MILLION = "USD for a million"
+    """Requests, or what `note` says."""
+    TEN_THOUSAND = "USD for 10 thousand"
 
 
 class Kind(StrEnum):
