@@ -8,6 +8,10 @@ names are those that Cyclenerd/google-cloud-pricing-cost-calculator maps at comm
 written only where every price that it holds was found, each part with exactly one price; any other is listed with the
 reason. What the table does not know stays unknown: commitments that Google does not sell publicly have parts, too.
 
+It asks for one service, Compute Engine. What is another's stays of its own date and is listed as such: DNS, logs,
+buckets, images, secrets, the fee of a cluster, Hugging Face; and so do traffic, addresses, load balancers and the NAT,
+which have tiers, and flex-start, whose names there are known from two readers' notes only.
+
 It was never run against the API itself, for want of a key: what answers look like is the documentation's word.
 """
 
@@ -88,6 +92,12 @@ class Part:
     amount: Decimal
 
 
+_DISKS: Final = {
+    "pd-balanced": ("Balanced PD", "SSD"),
+    "pd-ssd": ("SSD backed PD", "SSD"),
+    "pd-standard": ("Storage PD", "PDStandard"),
+}
+"""What Google calls a disk of the table, and its resource group."""
 _CARDS: Final = {GpuType.A100_40GB: "Nvidia Tesla A100", GpuType.A100_80GB: "Nvidia Tesla A100 80GB"}
 _L4S: Final = {4: 1, 8: 1, 12: 1, 16: 1, 32: 1, 24: 2, 48: 4, 96: 8}
 """The cards of a g2-standard machine by its vCPUs: https://docs.cloud.google.com/compute/docs/gpus"""
@@ -132,8 +142,8 @@ def shape_of(item: str) -> Shape | None:
 
 def parts_of(item: str) -> list[Part]:
     """Say what a price of the table is the sum of; nothing where the catalogue is not asked for it."""
-    if item in ("pd-balanced", "pd-standard"):
-        name, group = {"pd-balanced": ("Balanced PD", "SSD"), "pd-standard": ("Storage PD", "PDStandard")}[item]
+    if item in _DISKS:
+        name, group = _DISKS[item]
         return [
             Part(names={Kind.ON_DEMAND: rf"{name} Capacity( in .+)?"}, group=group, unit="GiBy.mo", amount=Decimal(1))
         ]

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from catalog.gpu_machines import gpu_machines
 from catalog.prices import FILE, Kind, prices, read_prices
 from scripts import prices as command
-from scripts.prices import Catalogue, NotFoundError, Shape, parts_of, shape_of, sku_of
+from scripts.prices import Catalogue, NotFoundError, Shape, parts_of, refreshed, shape_of, sku_of
 from scripts.terminal import OperationError
 
 KEY = "not-a-real-key"
@@ -356,6 +356,29 @@ def test_every_machine_of_the_table_has_a_shape() -> None:
     assert shape_of("g2-standard-24") == Shape(series="G2", vcpus=24, memory_gib=96, card="Nvidia L4", cards=2)
     assert shape_of("n4-standard-8") == Shape(series="N4", vcpus=8, memory_gib=32)
     assert {len(parts_of(machine.machine_type)) for machine in gpu_machines() if machine.local_ssd_gib} == {4}
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"), [("pd-ssd", Decimal("9")), ("pd-balanced", Decimal("0.1"))], ids=["ssd", "balanced"]
+)
+def test_disks_in_one_resource_group_are_told_apart(item: str, expected: Decimal) -> None:
+    catalogue = Catalogue([sku_of(one) for one in (DISK, *OTHERS)])
+    assert catalogue.usd(item, Kind.ON_DEMAND, "us-east5") == expected
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *("artifact-registry-storage", "cloud-dns-zone", "cloud-dns-queries", "cloud-logging"),
+        *("cloud-storage-standard", "inter-zone-data", "secret-manager-access", "secret-manager-version"),
+        *("flex-start-a2-highgpu-1g", "flex-start-a3-highgpu-8g", "gke-cluster"),
+    ],
+)
+def test_what_it_cannot_refresh_it_says(item: str) -> None:
+    row = next(row for row in csv.DictReader(FILE.read_text(encoding="utf-8").splitlines()) if row["item"] == item)
+    (kept,) = refreshed([row], Catalogue([sku_of(one) for one in (*PARTS, DISK, *OTHERS)]))
+    assert kept.problem == "the catalogue is not asked for it"
+    assert kept.written(TODAY) == row
 
 
 def test_what_has_no_name_as_a_kind_is_not_found() -> None:
