@@ -16,6 +16,7 @@ from components.models import Models
 from components.monitoring_stack import GRAFANA_SERVICE, NAMESPACE
 from components.platform import Platform
 from planning.cost.document import cost_of
+from planning.cost.usage import UsageError
 from planning.explanation import explanation
 from planning.plan import Plan, plan
 from planning.refusal import Refusal
@@ -62,7 +63,10 @@ def explain() -> str:
 
 
 def cost(states: Sequence[Mapping[str, Any]], simulation: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Price what was asked for; `python -m preview STACK --cost` shows it. Raises UsageError for a wrong file."""
+    """Price what was asked for; `python -m preview STACK --cost` shows it, with `--usage` from a simulation."""
     if compared:
         return cost_stack.recorded_cost(compared)
-    return cost_of(decided, states, simulation, today=datetime.now(UTC).date())
+    try:
+        return cost_of(decided, states, simulation, today=datetime.now(UTC).date())
+    except UsageError as error:
+        raise pulumi.RunError(f"--usage: {error}") from error

@@ -5,6 +5,7 @@ credential, no passphrase, no configuration. It is the only place that starts a 
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from planning.refusal import Problem, Refusal
 from settings import CostSettings
 
 ROOT: Final = Path(__file__).parent
-ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+WITHIN: Final = "LLMSERVE_COST_OF"
+"""Set for the child: a stack that tells what another costs has no price of its own, and two could ask each other."""
+ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", WITHIN: "1"}
 """All that the child knows of its surroundings."""
 SECONDS: Final = 300
 
@@ -45,6 +48,14 @@ def outputs(settings: CostSettings) -> dict[str, Any]:
 
 def recorded_cost(settings: CostSettings) -> dict[str, Any]:
     """Record the other stack and return the `cost` of its document. Raises Refusal where that fails."""
+    if WITHIN in os.environ:
+        problem = Problem(
+            key="llmserve:costOf",
+            value=settings.cost_of,
+            reason="makes this a stack without a price of its own, and another one asks for it",
+            fix="name a stack with models in that one",
+        )
+        raise Refusal(settings.file, [problem])
     command = [sys.executable, "-m", "preview", settings.cost_of, "--cost", "--format", "json"]
     try:
         done = subprocess.run(  # noqa: S603 - our own module; the stack's name was checked

@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def load_cost() -> CostSettings | None:
             problems.append(
                 Problem(
                     key=key,
-                    value="[secret]" if key in secret_keys | {TOKEN_KEY} else config[key],
+                    value="[secret]" if key in secret_keys | {TOKEN_KEY} else textwrap.shorten(config[key], 60),
                     reason=f"is not read by a stack with {COST_KEY}, which has no platform of its own",
                     fix=f"take it out, or set it in Pulumi.{name}.yaml",
                 )

@@ -15,7 +15,8 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ddd }
 th { font-weight: 600; white-space: nowrap }
 td.by { color: #555 }
-td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+table.wide { font-size: .8rem }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 @media print {
   body { margin: 0; max-width: none; font-size: 10pt }
   h2 { break-before: page }

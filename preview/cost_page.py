@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -12,15 +12,14 @@ from matplotlib.figure import Figure
 from pages import drawn, whole
 from preview.cost_text import SECTIONS, Cost, Row, headline, lines, notes
 
-_COLORS: Final = ("#2a7f62", "#6f8fb8", "#e0a030", "#7a6fb0", "#b8b8b8", "#c0504d", "#444444")
+_COLORS: Final = ("#2a7f62", "#6f8fb8", "#e0a030", "#7a6fb0", "#c0504d", "#444444")
 _DASHED: Final = "managed-"
 """Ways without a cluster of one's own are drawn as dashed lines."""
 
 
 def page(costs: Mapping[str, Cost]) -> str:
     """Make the page of some stacks' costs; the same costs give the same bytes."""
-    names = ", ".join(costs)
-    return whole(f"What {names} costs a month", (_section(stack, cost) for stack, cost in costs.items()))
+    return whole(f"A month of {' and '.join(costs)}", (_section(stack, cost) for stack, cost in costs.items()))
 
 
 def _section(stack: str, cost: Cost) -> str:
@@ -42,21 +41,21 @@ def _section(stack: str, cost: Cost) -> str:
 
 
 def _table(rows: Sequence[Row], *, has_head: bool) -> str:
-    return "<table>\n" + "\n".join(_rows(rows, has_head=has_head)) + "\n</table>"
+    body = rows[1:] if has_head else rows
+    numbers = {column for row in body for column, cell in enumerate(row) if _is_number(cell)}
+    lines = ["".join(_cell(cell, "td", number=column in numbers) for column, cell in enumerate(row)) for row in body]
+    if has_head:
+        head = (_cell(cell, "th", number=column in numbers) for column, cell in enumerate(rows[0]))
+        lines.insert(0, "".join(head))
+    return '<table class="wide">\n' + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
 
 
-def _rows(rows: Sequence[Row], *, has_head: bool) -> Iterator[str]:
-    for place, row in enumerate(rows):
-        tag = "th" if has_head and place == 0 else "td"
-        cells = (
-            f"<{tag}{_number(cell)}>{escape(cell)}</{tag}>" if column else f"<th>{escape(cell)}</th>"
-            for column, cell in enumerate(row)
-        )
-        yield f"<tr>{''.join(cells)}</tr>"
+def _cell(text: str, tag: str, *, number: bool) -> str:
+    return f"<{tag}{' class=number' * number}>{escape(text)}</{tag}>"
 
 
-def _number(cell: str) -> str:
-    return ' class="number"' if cell.replace(",", "").replace(".", "").isdigit() else ""
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").isdigit()
 
 
 def picture(cost: Cost) -> str:

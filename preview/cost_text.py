@@ -1,6 +1,6 @@
 """What a stack costs, as text for a terminal and as Markdown: the `cost` of a preview's document and nothing else.
 
-The document is the program's own (`cost()` of its main file); what is read here is the form that docs/cost.md describes.
+The document is the program's own (`cost()` of its main file); docs/cost.md describes its form.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ Cost = Mapping[str, Any]
 Row = tuple[str, ...]
 
 UNKNOWN: Final = "unknown"
-_LEFT: Final = "left"
 
 
 def money(value: float | None, *, cents: bool = True) -> str:
@@ -22,10 +21,11 @@ def money(value: float | None, *, cents: bool = True) -> str:
 
 def headline(cost: Cost) -> str:
     """The sum in one sentence."""
-    monthly, least = cost["monthly"], "" if cost["isWhole"] else "at least "
+    low, expected, high = (money(cost["monthly"][case]) for case in ("low", "expected", "high"))
+    least = "" if cost["isWhole"] else "at least "
     return (
-        f"{least}{money(monthly['expected'])} {cost['currency']} a month expected, {money(monthly['low'])} if nobody asks,"
-        f" {money(monthly['high'])} at the most; {money(cost['usdPerHour'])} an hour"
+        f"{least}{expected} {cost['currency']} a month expected, {low} if nobody asks, {high} at the most;"
+        f" {money(cost['usdPerHour'])} an hour"
     )
 
 
@@ -43,8 +43,9 @@ def notes(cost: Cost) -> Iterator[str]:
 def age(cost: Cost) -> str:
     """Of which day the prices are, and that they are old where they are."""
     prices = cost["prices"]
-    told = f"{prices['kind']}; the oldest of {prices['oldest']}"
-    return f"{told}, {prices['days']} days old: `make prices` shows what moved" if prices["old"] else told
+    old = f", {prices['days']} days old: `make prices` shows what moved" if prices["old"] else ""
+    oldest = "" if prices["oldest"] == prices["machines"] else f"; the oldest of others is of {prices['oldest']}"
+    return f"{prices['kind']}; those of machines are of {prices['machines']}{old}{oldest}"
 
 
 def lines(cost: Cost) -> Iterator[Row]:

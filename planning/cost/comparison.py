@@ -19,6 +19,9 @@ VENDORS: Final = ("aws", "gcp")
 MANAGED_IDLE_MINUTES: Final = 15
 """After which an endpoint goes to zero: the API's own scale_to_zero_timeout, huggingface_hub."""
 
+COMPARED: Final = (Part.GPU_NODES, Part.SYSTEM_NODES, Part.DISKS)
+"""What the table knows of in every region that has the machines."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Way:
@@ -141,7 +144,9 @@ def regions(resources: Sequence[Recorded], usage: Usage, region: str) -> list[Re
         ]
         there = bill_of(resources, usage, region=place)
         unknown = [missing for missing in there.unpriced if missing.is_machine or "disk" in missing.what]
-        machines = sum(line.usd.expected for line in there.lines if line.unit in ("node hours", "GiB months"))
+        machines = sum(
+            line.usd.expected for line in there.lines if line.part in (Part.GPU_NODES, Part.SYSTEM_NODES, Part.DISKS)
+        )
         found.append(
             Region(
                 name=place,

@@ -5,17 +5,17 @@ they are written and nowhere before. Null is unknown. docs/cost.md says what eac
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-from catalog.prices import MONTH_HOURS, OLD_DAYS, age, oldest
+from catalog.prices import MONTH_HOURS, OLD_DAYS, PRICES_READ_ON, age, oldest
 from planning.cost.cases import Cases
 from planning.cost.comparison import break_evens, over_hours, placement_of, regions, ways
 from planning.cost.hours import ELSEWHERE
-from planning.cost.pricing import CLAIM_DISK, Bill, Line, Part, bill_of
+from planning.cost.pricing import CLAIM_DISK, NODE_HOURS, Bill, Line, Part, bill_of
 from planning.cost.recorded import recorded
-from planning.cost.usage import EMPTY_NODE_MINUTES, HIGH_LOSSES, Usage, simulated_from, usage_of
+from planning.cost.usage import EMPTY_NODE_MINUTES, HIGH_LOSSES, Usage, UsageError, simulated_from, usage_of
 from planning.plan import Plan
 from planning.pools import PoolKind
 from planning.schema import Capacity
@@ -42,18 +42,23 @@ def cost_of(
     `states` are the recorded resources, `simulation` is what `make simulate ARGS="--format json"` wrote.
     Raises UsageError for a file that is no simulation.
     """
-    resources, usage = recorded(states), usage_of(plan, simulated_from(simulation))
+    simulated = simulated_from(simulation)
+    if unknown := simulated.keys() - {model.name for model in plan.models}:
+        here = ", ".join(model.name for model in plan.models)
+        raise UsageError(f"simulates {', '.join(sorted(unknown))}, which this stack has not: it has {here}")
+    resources, usage = recorded(states), usage_of(plan, simulated)
     region = plan.stack.region
     bill = bill_of(resources, usage, region=region)
     rates = {model.name: model.declared.scaling.requests_per_second_per_replica for model in plan.models}
-    read_on = oldest(line.price for line in bill.lines)
+    machines = oldest(line.price for line in bill.lines if line.unit == NODE_HOURS) if bill.lines else PRICES_READ_ON
     return {
         "currency": CURRENCY,
         "region": region,
         "capacity": str(plan.stack.capacity),
         "monthly": cases(bill.usd),
         "isWhole": bill.is_whole,
-        "alwaysOn": cents(bill.always_on_usd),
+        # A simulation does not tell what of its hours would be there anyway.
+        "alwaysOn": cents(bill_of(resources, replace(usage, simulated={}), region=region).always_on_usd),
         "platform": cents(bill.fixed_usd),
         "usdPerHour": round(bill.usd.expected / MONTH_HOURS, 4),
         "parts": _parts(bill),
@@ -97,9 +102,10 @@ def cost_of(
             for name, values in over_hours(resources, usage, region).items()
         },
         "prices": {
-            "oldest": str(read_on),
-            "days": age(today, read_on),
-            "old": age(today, read_on) > OLD_DAYS,
+            "machines": str(machines),
+            "oldest": str(oldest(line.price for line in bill.lines)),
+            "days": age(today, machines),
+            "old": age(today, machines) > OLD_DAYS,
             "kind": "list prices, without any discount of yours",
         },
     }

@@ -4,7 +4,7 @@ What a resource costs by itself is known from its type. A type that this module 
 by name, so that a new kind of resource shows up in the next report.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -26,6 +26,8 @@ NAT_MACHINES: Final = 32
 CLAIM_DISK: Final = "pd-balanced"
 """The disk of GKE's default storage class, standard-rwo:
 https://docs.cloud.google.com/kubernetes-engine/docs/concepts/persistent-volumes"""
+NODE_HOURS: Final = "node hours"
+GIB_MONTHS: Final = "GiB months"
 ZONES: Final = 3
 """Zones of a region, where a pool does not say in which it is."""
 
@@ -116,16 +118,17 @@ FREE: Final[Mapping[str, str]] = {
     "gcp:serviceaccount/iAMMember:IAMMember": "grants",
     "gcp:projects/iAMMember:IAMMember": "grants",
     "gcp:storage/bucketIAMMember:BucketIAMMember": "grants",
-    "gcp:secretmanager/secretIamMember:SecretIamMember": "grants",
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": "grants",
     "gcp:dns/recordSet:RecordSet": "records; the zone is what costs",
     "gcp:billing/budget:Budget": "budgets",
     "random:index/randomPassword:RandomPassword": "no cloud resource",
 }
 """Google charges nothing for these."""
+NAT: Final = "gcp:compute/routerNat:RouterNat"
+BUCKET: Final = "gcp:storage/bucket:Bucket"
 _IN_THE_CLUSTER: Final = "kubernetes:"
 """Everything else in a cluster lives on nodes that are paid for already."""
-_RELEASE: Final = "kubernetes:helm.sh/v3:Release"
+RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 _WITH_CLAIMS: Final = ("kubernetes:apps/v1:StatefulSet", "kubernetes:core/v1:PersistentVolumeClaim")
 
 
@@ -150,7 +153,7 @@ def bill_of(
     on_average = _gpu_nodes(bill, pools, usage)
     on_average = on_average.plus(_other_nodes(bill, pools))
     for resource in resources:
-        _resource(bill, resource, on_average)
+        _resource(bill, resource, on_average, usage)
     _weights(bill, usage)
     return bill
 
@@ -223,7 +226,7 @@ def _node_line(bill: Bill, hours: NodeHours) -> None:
         what=f"{workload.name}: {workload.machine_type} {name}, {hours.use}",
         resource=workload.name,
         quantity=hours.hours,
-        unit="node hours",
+        unit=NODE_HOURS,
         item=workload.machine_type,
         way=_way(hours.kind),
         region=bill.region,
@@ -262,7 +265,7 @@ def _disk(bill: Bill, workload: Workload, what: str, quantity: Cases, *, item: s
         what=what,
         resource=workload.name,
         quantity=quantity,
-        unit="GiB months",
+        unit=GIB_MONTHS,
         item=item,
         way=way,
         region=bill.region,
@@ -297,7 +300,7 @@ def _machine_line(bill: Bill, pool: NodePool, hours: Cases, what: str, part: Par
         what=what,
         resource=pool.name,
         quantity=hours,
-        unit="node hours",
+        unit=NODE_HOURS,
         item=pool.machine_type,
         way=_way(pool.kind),
         region=bill.region,
@@ -310,7 +313,7 @@ def _machine_line(bill: Bill, pool: NodePool, hours: Cases, what: str, part: Par
         what=f"{pool.disk_gib:.0f} GiB {pool.disk_type} a node",
         resource=pool.name,
         quantity=hours.times(pool.disk_gib / MONTH_HOURS),
-        unit="GiB months",
+        unit=GIB_MONTHS,
         item=pool.disk_type,
         way=Kind.ON_DEMAND,
         region=bill.region,
@@ -318,13 +321,17 @@ def _machine_line(bill: Bill, pool: NodePool, hours: Cases, what: str, part: Par
     )
 
 
-def _resource(bill: Bill, resource: Recorded, machines: Cases) -> None:
+def _resource(bill: Bill, resource: Recorded, machines: Cases, usage: Usage) -> None:
     """Price what is no node."""
     if resource.type in FREE or resource.type == POOL:
         return
-    if resource.type in _PRICED:
-        _PRICED[resource.type](bill, resource, machines)
-    elif resource.type == _RELEASE:
+    if resource.type in PRICED:
+        PRICED[resource.type](bill, resource)
+    elif resource.type == NAT:
+        _nat(bill, resource, machines)
+    elif resource.type == BUCKET:
+        _bucket(bill, resource, usage)
+    elif resource.type == RELEASE:
         _release(bill, resource)
     elif resource.type == "kubernetes:core/v1:Service":
         spec = resource.inputs.get("spec")
@@ -339,7 +346,7 @@ def _resource(bill: Bill, resource: Recorded, machines: Cases) -> None:
         )
 
 
-def _cluster(bill: Bill, resource: Recorded, _machines: Cases) -> None:
+def _cluster(bill: Bill, resource: Recorded) -> None:
     _add(
         bill,
         part=Part.CLUSTER,
@@ -376,7 +383,7 @@ def _nat(bill: Bill, resource: Recorded, machines: Cases) -> None:
     )
 
 
-def _address(bill: Bill, resource: Recorded, _machines: Cases) -> None:
+def _address(bill: Bill, resource: Recorded) -> None:
     if at(resource.inputs, "addressType") == "INTERNAL":
         # https://cloud.google.com/vpc/network-pricing: internal addresses cost nothing.
         return
@@ -446,27 +453,69 @@ def _claim(bill: Bill, resource: Recorded, gib: float) -> None:
         what=f"claim of {gib:g} GiB",
         resource=resource.name,
         quantity=always(gib),
-        unit="GiB months",
+        unit=GIB_MONTHS,
         item=CLAIM_DISK,
         region=bill.region,
         always_on=True,
     )
 
 
-def _unmeasured(what: str, why: str) -> Any:
-    def add(bill: Bill, resource: Recorded, _machines: Cases) -> None:
-        bill.unpriced.append(Unpriced(what=f"{what} ({resource.name})", why=why))
+def _zone(bill: Bill, resource: Recorded) -> None:
+    _add(
+        bill,
+        part=Part.NETWORK,
+        what="DNS zone",
+        resource=resource.name,
+        quantity=always(1),
+        unit="zones",
+        item="cloud-dns-zone",
+        region=GLOBAL,
+        always_on=True,
+    )
 
-    return add
+
+def _images(bill: Bill, resource: Recorded) -> None:
+    bill.unpriced.append(Unpriced(what=f"images ({resource.name})", why="how many GB is not known"))
 
 
-_PRICED: Final[Mapping[str, Any]] = {
+def _secret(bill: Bill, resource: Recorded) -> None:
+    """Price the secret that somebody may read; it is not made by the stack, but for it."""
+    _add(
+        bill,
+        part=Part.CLUSTER,
+        what="one version of a secret",
+        resource=resource.name,
+        quantity=always(1),
+        unit="versions",
+        item="secret-manager-version",
+        region=GLOBAL,
+        always_on=True,
+    )
+
+
+def _bucket(bill: Bill, resource: Recorded, usage: Usage) -> None:
+    if usage.bucket_gb is None:
+        bill.unpriced.append(Unpriced(what=f"what {resource.name} keeps", why="how many GB is not known"))
+        return
+    _add(
+        bill,
+        part=Part.WEIGHTS,
+        what="weights, each revision once",
+        resource=resource.name,
+        quantity=always(usage.bucket_gb * 1e9 / 2**30),
+        unit=GIB_MONTHS,
+        item="cloud-storage-standard",
+        region=bill.region,
+        always_on=True,
+    )
+
+
+PRICED: Final[Mapping[str, Callable[[Bill, Recorded], None]]] = {
     "gcp:container/cluster:Cluster": _cluster,
-    "gcp:compute/routerNat:RouterNat": _nat,
     "gcp:compute/address:Address": _address,
-    "gcp:dns/managedZone:ManagedZone": _unmeasured("DNS zone", "not in the price table"),
-    "gcp:storage/bucket:Bucket": _unmeasured("what the bucket keeps", "how many GiB is not known"),
-    "gcp:artifactregistry/repository:Repository": _unmeasured("images", "how many GiB is not known"),
+    "gcp:dns/managedZone:ManagedZone": _zone,
+    "gcp:artifactregistry/repository:Repository": _images,
+    "gcp:secretmanager/secretIamMember:SecretIamMember": _secret,
 }
 
 

@@ -65,6 +65,8 @@ class Usage:
     """By machine type, what its models say of on-demand nodes in place of spot ones."""
     simulated: Mapping[str, Simulated] = field(default_factory=dict)
     """By model."""
+    bucket_gb: float | None = None
+    """What the stack's bucket keeps, every revision once; None is unknown."""
 
     @property
     def used_hours(self) -> float:
@@ -115,7 +117,15 @@ def usage_of(plan: Plan, simulated: Mapping[str, Simulated] | None = None) -> Us
         workloads=workloads,
         fallback=_fallback(plan),
         simulated=simulated or {},
+        bucket_gb=_bucket_gb(plan),
     )
+
+
+def _bucket_gb(plan: Plan) -> float | None:
+    """Add up the weights that are stored once for each revision."""
+    sizes = {fill.weights: model.download_bytes for model in plan.models for fill in model.fills}
+    known = [size for size in sizes.values() if size is not None]
+    return sum(known) / 1e9 if len(known) == len(sizes) else None
 
 
 def _fallback(plan: Plan) -> dict[str, bool | None]:
