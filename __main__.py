@@ -16,7 +16,6 @@ from components.models import Models
 from components.monitoring_stack import GRAFANA_SERVICE, NAMESPACE
 from components.platform import Platform
 from planning.cost.document import cost_of
-from planning.cost.usage import UsageError
 from planning.explanation import explanation
 from planning.plan import Plan, plan
 from planning.refusal import Refusal
@@ -66,7 +65,4 @@ def cost(states: Sequence[Mapping[str, Any]], simulation: Mapping[str, Any] | No
     """Price what was asked for; `python -m preview STACK --cost` shows it, with `--usage` from a simulation."""
     if compared:
         return cost_stack.recorded_cost(compared)
-    try:
-        return cost_of(decided, states, simulation, today=datetime.now(UTC).date())
-    except UsageError as error:
-        raise pulumi.RunError(f"--usage: {error}") from error
+    return cost_of(decided, states, simulation, today=datetime.now(UTC).date())

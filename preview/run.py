@@ -48,14 +48,15 @@ def record(
     preview: bool = True,
     placeholders: bool = False,
     fixtures: Fixtures | None = None,
+    cost: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Snapshot:
     """Run one stack's program and return what it asked for.
 
     `config` sets keys as `-c` does, `paths` as `-c` with `--config-path`; nothing is written. `preview` False
     simulates an update: ids and computed properties are stand-ins instead of unknown. `placeholders` gives a
-    preview those stand-ins too. `fixtures` answers provider functions by token and reads by type. `timeout` is
-    in seconds.
+    preview those stand-ins too. `fixtures` answers provider functions by token and reads by type. `cost` asks the
+    program for a price as well. `timeout` is in seconds.
 
     Raises `Refused` (of which `InvalidFile`) where the stack or the program's own checks say no, `ProgramFailed`
     where the program raises, crashes, or takes longer than `timeout`.
@@ -71,6 +72,7 @@ def record(
         preview=preview,
         placeholders=placeholders,
         fixtures=fixtures or {},
+        cost=cost,
     )
     preload([run])
     result = run_all([run], timeout=timeout)[0]

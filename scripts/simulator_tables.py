@@ -9,7 +9,8 @@ SATURATED = 10.0
 """Requests a second, more than the replica serves in any of the four experiments."""
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -29,7 +30,7 @@ _GAIN = ("static", "continuous", "times", "continuous, paged", "times")
 
 def batching() -> str:
     """Answers a second at each load, with the longest answers of the experiment."""
-    return _table(("requests a second", *_GAIN), ((f"{gain.rate:g}", *_gain(gain)) for gain in load_sweep()))
+    return table(("requests a second", *_GAIN), ((f"{gain.rate:g}", *_gain(gain)) for gain in load_sweep()))
 
 
 def lengths() -> str:
@@ -39,7 +40,7 @@ def lengths() -> str:
         [gain] = load_sweep(longest, [SATURATED])
         places = Experiment(longest=longest).limits(paged=False).sequences
         rows.append((f"{longest:,}", f"{places}", *_gain(gain)))
-    return _table(("longest answer", "places", *_GAIN), rows)
+    return table(("longest answer", "places", *_GAIN), rows)
 
 
 def bills_table() -> str:
@@ -47,7 +48,7 @@ def bills_table() -> str:
     found = bills()
     managed, spot = found[0], found[2]
     header = ("one GPU for a month", "GPU hours", "USD an hour", "USD", "saved against always on", "callers who waited")
-    return _table(header, (_bill(bill, managed, spot) for bill in found))
+    return table(header, (_bill(bill, managed, spot) for bill in found))
 
 
 def _bill(bill: Bill, managed: Bill, spot: Bill) -> tuple[str, ...]:
@@ -69,4 +70,4 @@ def starts() -> str:
     """The parts of a cold start that do not depend on the model."""
     parts = (NODE, DRIVER, IMAGE, WARM_UP)
     rows = ((p.name, f"{p.least:g} to {p.most:g}", f"{p.likely:g}", f"{p.by}: {p.source}") for p in parts)
-    return _table(("part", "seconds", "mostly", "from"), rows)
+    return table(("part", "seconds", "mostly", "from"), rows)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from scripts import memory_table, simulator_tables
+from scripts import cost_tables, memory_table, simulator_tables
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 TABLES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
+    "cost.md": {"brief": cost_tables.brief, "one": cost_tables.one, "three": cost_tables.three},
     "memory.md": {"memory": memory_table.table},
     "simulator.md": {
         "batching": simulator_tables.batching,

@@ -177,6 +177,12 @@ def stacks(draw: st.DrawFn, *, careful: bool = False) -> Config:
                     st.sampled_from(["ours", "projects/another-project/reservations/theirs"]),
                     max_size=2,
                 ),
+                usage=_some(
+                    hoursADay=st.integers(0, 24) | st.floats(0, 24),
+                    daysAMonth=st.integers(0, 30),
+                    onDemandShare=st.floats(0, 1),
+                    lossesPerDay=st.floats(0, 100),
+                ),
                 deletionProtection=st.booleans(),
                 releaseChannel=st.sampled_from(["RAPID", "REGULAR", "STABLE", "EXTENDED"]),
                 gpuDriverVersion=st.sampled_from(["latest", "default"]),

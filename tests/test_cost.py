@@ -23,7 +23,7 @@ from planning.cost.comparison import Way, break_evens, regions, ways
 from planning.cost.document import cost_of
 from planning.cost.pricing import Part, bill_of
 from planning.cost.recorded import UNKNOWN, Recorded, recorded
-from planning.cost.usage import Usage, UsageError, WorkloadUsage, usage_of
+from planning.cost.usage import Usage, WorkloadUsage, usage_of
 from planning.cost.workloads import POOL, bought, node_pools_of, workloads_of, workloads_of_plan
 from planning.plan import Plan
 from planning.pools import PoolKind
@@ -527,12 +527,12 @@ def test_a_simulation_takes_the_place_of_the_expected_use_of_its_model(
 
 @pytest.mark.parametrize("wrong", [{}, {"models": [{}]}, {"models": 3}, {"models": [{"model": "x", "hours": 0}]}])
 def test_a_file_that_is_no_simulation_is_refused(wrong: Any, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="make simulate"):
+    with pytest.raises(Refusal, match="make simulate"):
         cost_of(plan_of("prod", monkeypatch), states(record("prod")), wrong, today=TODAY)
 
 
 def test_a_simulation_of_another_stack_is_refused(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="which this stack has not: it has qwen2-5-7b"):
+    with pytest.raises(Refusal, match="simulate a stack with qwen2-5-7b"):
         cost_of(plan_of("dev", monkeypatch), states(record("dev")), SIMULATION, today=TODAY)
 
 

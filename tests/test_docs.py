@@ -12,7 +12,7 @@ from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, 
 from preview.document import document
 from preview.text import Style, render
 from scripts.tables import DOCS, TABLES, marks, rewritten, whole
-from settings import GOOGLE_KEYS, KEYS, TOKEN_KEY
+from settings import COST_KEY, GOOGLE_KEYS, KEYS, TOKEN_KEY
 from tests.recording import ROOT, Record, decided
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_every_key_of_a_model_is_documented() -> None:
 
 
 def test_every_documented_key_exists() -> None:
-    known = {key.partition(":")[2] for key in [*KEYS, TOKEN_KEY]} | set(GOOGLE_KEYS.values())
+    known = {key.partition(":")[2] for key in [*KEYS, TOKEN_KEY, COST_KEY]} | set(GOOGLE_KEYS.values())
     for model, prefix in (
         (Model, ""),
         (Gpu, "gpu."),

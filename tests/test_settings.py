@@ -417,7 +417,7 @@ def test_a_token_in_clear_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_stack_may_hold_its_token_and_what_pulumi_writes_is_accepted(tmp_path: Path) -> None:
-    for item in ("Pulumi.yaml", "__main__.py", "settings.py", "versions.py"):
+    for item in ("Pulumi.yaml", "__main__.py", "cost_stack.py", "settings.py", "versions.py"):
         shutil.copy(ROOT / item, tmp_path / item)
     for folder in ("catalog", "components", "monitoring", "planning"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -42,6 +42,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "huggingFaceTokenFrom": ("vault", "not one of the allowed values"),
     "weightsFrom": ("disk", "not one of the allowed values"),
     "huggingFaceTokenSecret": ("a/b", "must match"),
+    "usage": ('{"hoursADay": 25}', "less than or equal to 24"),
     "models": ("{}", "a list"),
 }
 

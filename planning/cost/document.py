@@ -15,9 +15,10 @@ from planning.cost.comparison import break_evens, over_hours, placement_of, regi
 from planning.cost.hours import ELSEWHERE
 from planning.cost.pricing import CLAIM_DISK, NODE_HOURS, Bill, Line, Part, bill_of
 from planning.cost.recorded import recorded
-from planning.cost.usage import EMPTY_NODE_MINUTES, HIGH_LOSSES, Usage, UsageError, simulated_from, usage_of
+from planning.cost.usage import EMPTY_NODE_MINUTES, HIGH_LOSSES, SOURCE, Usage, simulated_from, usage_of
 from planning.plan import Plan
 from planning.pools import PoolKind
+from planning.refusal import Problem, Refusal
 from planning.schema import Capacity
 
 CURRENCY: Final = "USD"
@@ -40,12 +41,17 @@ def cost_of(
     """Price what a program asked for, as its plan and perhaps a simulation say that it is used.
 
     `states` are the recorded resources, `simulation` is what `make simulate ARGS="--format json"` wrote.
-    Raises UsageError for a file that is no simulation.
+    Raises Refusal for a file that is no simulation, or that of another stack.
     """
     simulated = simulated_from(simulation)
     if unknown := simulated.keys() - {model.name for model in plan.models}:
-        here = ", ".join(model.name for model in plan.models)
-        raise UsageError(f"simulates {', '.join(sorted(unknown))}, which this stack has not: it has {here}")
+        problem = Problem(
+            key="models",
+            value=", ".join(sorted(unknown)),
+            reason="are not in this stack",
+            fix=f"simulate a stack with {', '.join(model.name for model in plan.models)}",
+        )
+        raise Refusal(SOURCE, [problem])
     resources, usage = recorded(states), usage_of(plan, simulated)
     region = plan.stack.region
     bill = bill_of(resources, usage, region=region)

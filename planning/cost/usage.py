@@ -13,6 +13,7 @@ from planning.cold_start import cold_start_of, place_of
 from planning.cost.cases import NONE, Cases
 from planning.plan import Plan
 from planning.pools import PoolKind
+from planning.refusal import Problem, Refusal
 from planning.schema import Usage as Declared
 from planning.schema import WeightsFrom
 from planning.serving import floor_name
@@ -20,6 +21,8 @@ from planning.serving import floor_name
 EMPTY_NODE_MINUTES: Final = 10
 """scale-down-unneeded-time of kubernetes/autoscaler, cluster-autoscaler/FAQ.md at 55c37cd5. GKE's profile
 OPTIMIZE_UTILIZATION is quicker, by how much is not published."""
+SOURCE: Final = "--usage"
+"""Where a simulation comes from, as `python -m preview` calls it."""
 HIGH_LOSSES: Final = 3
 """How many times the expected losses are reckoned with in the high case."""
 
@@ -45,10 +48,6 @@ class Simulated:
     starts: float
     days: float
     """How long the simulation was."""
-
-
-class UsageError(ValueError):
-    """A file that is no result of `make simulate`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +137,7 @@ def _fallback(plan: Plan) -> dict[str, bool | None]:
 
 
 def simulated_from(document: Mapping[str, Any] | None) -> dict[str, Simulated]:
-    """Read what `make simulate ARGS="--format json"` wrote, as a month. Raises UsageError for anything else."""
+    """Read what `make simulate ARGS="--format json"` wrote, as a month. Raises Refusal for anything else."""
     if document is None:
         return {}
     try:
@@ -156,6 +155,6 @@ def simulated_from(document: Mapping[str, Any] | None) -> dict[str, Simulated]:
             )
         return found
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise UsageError(
-            'is no result of a simulation: write one with make simulate STACK=... ARGS="--format json" > FILE'
-        ) from error
+        fix = 'write one with make simulate STACK=... ARGS="--format json" > FILE'
+        problem = Problem(key="models", reason="is not what a simulation writes", fix=fix)
+        raise Refusal(SOURCE, [problem]) from error
