@@ -8,12 +8,14 @@ from components.model_server import ModelServer
 from components.model_weights import ModelWeights
 from monitoring.dashboard import SERVING_UID, serving_dashboard
 from monitoring.rules import rule_groups
-from planning.observed import served_model
+from monitoring.spend import spend_groups
+from planning.forecast import forecast
+from planning.observed import node_prices, served_model
 from planning.plan import Plan
 
 
 class Models(pulumi.ComponentResource):
-    """Every model of a stack, the recording rules that give their engines one vocabulary, and the dashboard over them.
+    """Every model of a stack, the rules that give their engines one vocabulary and say what they cost, and the dashboard.
 
     It knows the platform by its handover only, so that models can become a stack, and a team's right, of their own.
     """
@@ -30,12 +32,23 @@ class Models(pulumi.ComponentResource):
         models = plan.models
         after_platform = pulumi.ResourceOptions(parent=self, depends_on=list(handover.ready))
         served = [served_model(model) for model in models]
+        expected = forecast(plan)
+        rules = [
+            *rule_groups(served, handover.namespace),
+            *spend_groups(
+                served,
+                node_prices(plan.pools),
+                expected_usd_per_hour=expected.expected_usd_per_hour,
+                most_usd_per_hour=expected.most_usd_per_hour,
+                namespace=handover.namespace,
+            ),
+        ]
         k8s.apiextensions.CustomResource(
             f"{name}-rules",
             api_version="monitoring.coreos.com/v1",
             kind="PrometheusRule",
             metadata=k8s.meta.v1.ObjectMetaArgs(name="llm", namespace=handover.namespace),
-            spec={"groups": rule_groups(served, handover.namespace)},
+            spec={"groups": rules},
             opts=after_platform,
         )
         k8s.core.v1.ConfigMap(

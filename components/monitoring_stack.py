@@ -7,6 +7,7 @@ import pulumi_random as random
 import versions
 from components import gateway, model_namespace
 from components.helm import namespace, release
+from monitoring.spend import labels_allowlist
 
 NAMESPACE = "monitoring"
 RELEASE = "kube-prometheus-stack"
@@ -159,7 +160,12 @@ def _values() -> dict[str, object]:
             "resources": _requests("50m", "128Mi"),
             "prometheusConfigReloader": {"resources": _requests("10m", "32Mi")},
         },
-        "kube-state-metrics": {"collectorsExclude": ["secrets"], "resources": _requests("10m", "64Mi")},
+        "kube-state-metrics": {
+            "collectorsExclude": ["secrets"],
+            # By default it tells no label of nodes and pods.
+            "metricLabelsAllowlist": labels_allowlist(),
+            "resources": _requests("10m", "64Mi"),
+        },
         "prometheus-node-exporter": {"resources": _requests("20m", "32Mi")},
     }
 

@@ -1,7 +1,11 @@
-"""What monitoring has to know of a model: its engine's series, its versions' shares, its objective."""
+"""What monitoring has to know: of a model its engine's series, its versions' shares, its objective; of nodes the price."""
+
+from collections.abc import Iterable
 
 from monitoring.engine_metrics import TGI, VLLM, EngineMetrics
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
+from monitoring.spend import NodePrice, Provisioning
+from planning.pools import Pool, PoolKind
 from planning.schema import EngineName, Model
 from planning.serving import ModelPlan
 
@@ -52,3 +56,15 @@ def own_panels(model: Model) -> tuple[OwnPanel, ...]:
             for gauge, label in model.metrics.averages.items()
         ),
     )
+
+
+_BOUGHT = {PoolKind.SPOT: Provisioning.SPOT, PoolKind.FLEX_START: Provisioning.FLEX_START}
+
+
+def node_prices(pools: Iterable[Pool]) -> list[NodePrice]:
+    """List what nodes of these pools cost, each machine type and provisioning once; None where nobody knows."""
+    prices = {(pool.machine.machine_type, _BOUGHT.get(pool.kind, Provisioning.ON_DEMAND)): pool for pool in pools}
+    return [
+        NodePrice(machine_type=machine_type, provisioning=provisioning, usd_per_hour=pool.usd_per_hour)
+        for (machine_type, provisioning), pool in sorted(prices.items())
+    ]

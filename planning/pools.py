@@ -76,6 +76,16 @@ class Pool:
         return self.kind is PoolKind.SPOT
 
     @property
+    def usd_per_hour(self) -> float | None:
+        """The list price of one of its nodes; None is unknown, as it is of all flex-start nodes.
+
+        A reservation is billed on demand, whether or not anything runs on it.
+        """
+        if self.kind is PoolKind.FLEX_START:
+            return None
+        return self.machine.spot_usd_per_hour if self.spot else self.machine.on_demand_usd_per_hour
+
+    @property
     def counts_as_spot(self) -> bool:
         """Whether its GPUs count to the quota of preemptible ones, as those of flex-start do as well.
 
