@@ -15,7 +15,7 @@ from planning.plan import Plan
 
 
 class Models(pulumi.ComponentResource):
-    """Every model of a stack, the rules that give their engines one vocabulary and say what they cost, and the dashboard.
+    """Every model of a stack, the rules that give engines one vocabulary and say what they cost, and the dashboard.
 
     It knows the platform by its handover only, so that models can become a stack, and a team's right, of their own.
     """

@@ -47,6 +47,8 @@ _DASHED = [
     models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
     models.DynamicConfigValue("custom.fillOpacity", 0),
 ]
+_STACKED = common.StackingConfig().mode(common_models.StackingMode.NORMAL)
+_APART = models.DynamicConfigValue("custom.stacking", {"mode": "none"})
 
 
 def serving_dashboard(served: Sequence[ServedModel]) -> str:
@@ -102,6 +104,10 @@ def _rows(served: Sequence[ServedModel]) -> Iterator[tuple[str, Sequence[Sequenc
     yield (
         "Stable against canary",
         [[traffic_share(), success_by_version(), *told("latency_bucket", p95_by_version())]],
+    )
+    yield (
+        "Cost",
+        [[dollars_an_hour(), dollars_against_forecast(), *told("generated_tokens", dollars_a_million_tokens())]],
     )
     for model in served:
         own = [own_panel(model, panel) for panel in model.panels]
@@ -223,7 +229,7 @@ def responses() -> timeseries.Panel:
     )
     for name, _, color in classes:
         panel.override_by_name(name, _color(color))
-    return panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL)).fill_opacity(40)
+    return panel.stacking(_STACKED).fill_opacity(40)
 
 
 def tokens() -> timeseries.Panel:
@@ -352,6 +358,53 @@ def p95_by_version() -> timeseries.Panel:
             _quantile(0.95, "llm:request_duration_seconds_bucket", "model, version", _VERSIONS),
             _VERSION_LEGEND,
         ),
+    )
+
+
+def dollars_an_hour() -> timeseries.Panel:
+    """US dollars an hour by model and use, and those of nodes that no model uses."""
+    return (
+        _timeseries(
+            "Dollars an hour by use",
+            "currencyUSD",
+            "GPU nodes at list prices, by what their replicas do. Unknown: ready, and the engine does not tell whether "
+            "it computes. Empty: no replica is on the node.",
+            (f"sum by (model, use) (llm:gpu_usd_per_hour{{{_VERSIONS}}})", f"{_MODEL_LEGEND} {{{{use}}}}"),
+            ('sum by (machine_type, use) (llm:gpu_usd_per_hour{use="empty"})', "{{use}} {{machine_type}}"),
+        )
+        .stacking(_STACKED)
+        .fill_opacity(40)
+    )
+
+
+def dollars_against_forecast() -> timeseries.Panel:
+    """US dollars an hour of all GPU nodes by how they are bought, with the forecast, and the nodes without a price."""
+    return (
+        _timeseries(
+            "Dollars an hour of all GPU nodes",
+            "currencyUSD",
+            "At list prices, whatever is chosen above. Dashed: the mean that a month is expected to have, and what "
+            "every model at its maximum costs. Nodes without a price, drawn as a number, are in no sum.",
+            ("sum by (provisioning) (llm:gpu_usd_per_hour)", "{{provisioning}}"),
+            ("llm:gpu_expected_usd_per_hour", "expected"),
+            ("llm:gpu_most_usd_per_hour", "most"),
+            ("sum(llm:unpriced_nodes)", "nodes without a price"),
+        )
+        .stacking(_STACKED)
+        .fill_opacity(40)
+        .override_by_regexp("/^(expected|most)$/", [*_DASHED, _APART])
+        .override_by_name("nodes without a price", [*_color("red"), _APART, models.DynamicConfigValue("unit", "short")])
+    )
+
+
+def dollars_a_million_tokens() -> timeseries.Panel:
+    """US dollars for a million generated tokens, all that a model's replicas cost included."""
+    return _timeseries(
+        "Dollars per million tokens",
+        "currencyUSD",
+        "Generated tokens of the last hour, at all that the model's replicas cost in it: start, idle and drain too. "
+        "Nothing where there was no token.",
+        (f"llm:generated_tokens_usd_per_million{{{_MODELS}}}", _MODEL_LEGEND),
     )
 
 

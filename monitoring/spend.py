@@ -77,8 +77,8 @@ def spend_groups(
 ) -> list[dict[str, object]]:
     """Give the group `llm-spend` for `spec.groups` of a PrometheusRule, recording rules first, then alerts.
 
-    The forecast, both for GPU nodes alone, is the mean over a month and what all models at their maximum cost. Where one
-    of them is None its series and its alert are not there.
+    The forecast, both for GPU nodes alone, is the mean over a month and what all models at their maximum cost. Where
+    one of them is None its series and its alert are not there.
     """
     rules = [*_prices(prices), *_nodes(namespace), *_dollars(models)]
     if expected_usd_per_hour is not None:
@@ -211,7 +211,7 @@ def _alerts(*, expected: bool, most: bool) -> list[dict[str, object]]:
                 lasting="15m",
                 severity="warning",
                 summary="GPU nodes cost more than every model at its maximum.",
-                description="GPU nodes cost {{ $value | humanize }} USD an hour, more than all models together may have.",
+                description="GPU nodes cost {{ $value | humanize }} USD an hour, more than all models may together.",
             )
         )
     if expected:
@@ -223,8 +223,8 @@ def _alerts(*, expected: bool, most: bool) -> list[dict[str, object]]:
                 lasting="1h",
                 severity="warning",
                 summary="GPU nodes cost a quarter more than the forecast, over a week.",
-                description="GPU nodes cost {{ $value | humanize }} USD an hour, averaged over the last 7 days: more than "
-                f"{number(FORECAST_TOLERANCE)} times what the stack was expected to.",
+                description="GPU nodes cost {{ $value | humanize }} USD an hour, averaged over the last 7 days: more "
+                f"than {number(FORECAST_TOLERANCE)} times what the stack was expected to.",
             )
         )
     return alerts

@@ -1,4 +1,4 @@
-"""What monitoring has to know: of a model its engine's series, its versions' shares, its objective; of nodes the price."""
+"""What monitoring has to know: of a model its engine's series, versions and objective; of nodes the price."""
 
 from collections.abc import Iterable
 

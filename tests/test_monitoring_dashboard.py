@@ -18,6 +18,7 @@ from monitoring.engine_metrics import TGI, EngineMetrics
 from monitoring.queries import activity, gateway_requests, queue, request_rate
 from monitoring.rules import rule_groups
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
+from monitoring.spend import NodePrice, Provisioning, spend_groups
 
 ARR_COC_QUERIES = (
     "rate(arr_coc_requests_total[5m])",
@@ -59,6 +60,14 @@ KNOWN_SERIES = {
     # https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/deployment-metrics.md
     "kube_deployment_spec_replicas",
     "kube_deployment_status_replicas_available",
+    # https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/cluster/node-metrics.md
+    "kube_node_labels",
+    # https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md
+    "kube_pod_info",
+    "kube_pod_labels",
+    "kube_pod_status_phase",
+    "kube_pod_status_ready",
+    "kube_pod_deletion_timestamp",
     # https://prometheus.io/docs/concepts/jobs_instances/
     "up",
     # what arr-coc-0-1 itself offers
@@ -68,7 +77,7 @@ KNOWN_SERIES = {
 }
 
 GRAFANA_MACROS = {"__rate_interval": "5m", "__range": "1h"}
-GRAFANA_UNITS = {"short", "s", "reqps", "percentunit"}
+GRAFANA_UNITS = {"currencyUSD", "short", "s", "reqps", "percentunit"}
 
 
 def board(*models: ServedModel) -> dict[str, Any]:
@@ -105,10 +114,18 @@ def rules_of(*models: ServedModel) -> Iterator[dict[str, Any]]:
         yield from group["rules"]
 
 
-RULES = list(rules_of(*MODELS))
+def spend_of(*models: ServedModel) -> list[dict[str, Any]]:
+    prices = [NodePrice(machine_type="a2", provisioning=Provisioning.SPOT, usd_per_hour=2)]
+    [group] = spend_groups(models, prices, expected_usd_per_hour=1, most_usd_per_hour=2)
+    assert isinstance(group["rules"], list)
+    return group["rules"]
+
+
+RULES = [*rules_of(*MODELS), *(rule for rule in spend_of(*MODELS) if "record" in rule)]
 QUERIES = {
     **{f"{panel['title']} {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]},
-    **{f"{rule['record']} {rule['labels']}": rule["expr"] for rule in RULES},
+    **{f"{rule['record']} {rule.get('labels')}": rule["expr"] for rule in RULES},
+    **{rule["alert"]: rule["expr"] for rule in spend_of(*MODELS) if "alert" in rule},
     "gateway_requests": gateway_requests("m"),
     "activity": activity("m", TGI),
     "request_rate": request_rate("m", 0.1),
@@ -202,7 +219,8 @@ def test_variables_come_in_the_order_of_their_dependence_and_offer_all() -> None
     assert [variable["name"] for variable in variables] == ["datasource", "namespace", "model", "version"]
     assert all(variable["multi"] and variable["includeAll"] for variable in variables[1:])
     known = {variable["name"] for variable in variables} | set(GRAFANA_MACROS)
-    used = {name for query in QUERIES.values() for name in re.findall(r"\$\{?(\w+)\}?", query)}
+    shown = [target["expr"] for panel in panels() for target in panel["targets"]]
+    used = {name for query in shown for name in re.findall(r"\$\{?(\w+)\}?", query)}
     assert used == known - {"datasource"}
 
 
@@ -266,7 +284,7 @@ def test_own_metrics_are_shown_literally() -> None:
 
 
 def test_no_panel_that_the_engines_cannot_fill() -> None:
-    recorded = {rule["record"] for rule in rules_of(ARR_COC)}
+    recorded = {rule["record"] for rule in [*rules_of(ARR_COC), *spend_of(ARR_COC)] if "record" in rule}
     for panel in panels(ARR_COC):
         needed = {name for target in panel["targets"] for name in series_of(without_macros(target["expr"]))}
         assert {name for name in needed if name.startswith("llm:")} <= recorded
@@ -282,7 +300,7 @@ def test_text_that_is_no_metric_name_is_refused(name: str) -> None:
 
 def test_monitoring_imports_neither_pulumi_nor_a_warning() -> None:
     program = (
-        "import sys, monitoring.dashboard, monitoring.rules, monitoring.scaling;"
+        "import sys, monitoring.dashboard, monitoring.rules, monitoring.scaling, monitoring.spend;"
         "sys.exit('pulumi' in sys.modules and 'monitoring imports pulumi')"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)

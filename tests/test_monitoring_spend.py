@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import promql_parser
 import pytest
 
 from monitoring.dashboard import serving_dashboard
@@ -54,9 +53,10 @@ Fires = Iterable[tuple[str, str, int]]
 Check = Callable[..., None]
 
 
-def groups(prices: Iterable[NodePrice] = PRICES, **forecast: float | None) -> list[dict[str, Any]]:
-    wanted = {"expected_usd_per_hour": EXPECTED, "most_usd_per_hour": MOST} | forecast
-    return [*rule_groups([LLAMA, OWN]), *spend_groups([LLAMA, OWN], list(prices), **wanted)]
+def groups(expected: float | None = EXPECTED, most: float | None = MOST) -> list[dict[str, Any]]:
+    models = [LLAMA, OWN]
+    spend = spend_groups(models, PRICES, expected_usd_per_hour=expected, most_usd_per_hour=most)
+    return [*rule_groups(models), *spend]
 
 
 @pytest.fixture
@@ -143,7 +143,9 @@ def pod(
     return told
 
 
-def cost(use: str, provisioning: str = "spot", machine: str = BIG, model: str = "llama", version: str = "stable") -> str:
+def cost(
+    use: str, provisioning: str = "spot", machine: str = BIG, model: str = "llama", version: str = "stable"
+) -> str:
     """Labels of one part of the cost."""
     of_model = {} if use == "empty" else {"namespace": "models", "model": model, "version": version}
     return element("", {**of_model, "machine_type": machine, "provisioning": provisioning, "use": use})
@@ -291,7 +293,7 @@ def test_a_million_tokens_cost_what_all_replicas_of_the_hour_did(check: Check) -
         series,
         [
             (query, "120m", {of_llama: 1}),
-            (f"sum({USD}{{use=\"empty\"}})", "120m", 2),
+            (f'sum({USD}{{use="empty"}})', "120m", 2),
         ],
     )
 
@@ -300,9 +302,7 @@ def test_without_a_token_there_is_no_price_of_one(check: Check) -> None:
     made = 'tgi_request_generated_tokens_sum{namespace="models",app="llama",version="stable",pod="a"}'
     series = {**SYSTEM, **node("a"), **pod("a", "a", ready=True, running="0x300"), made: "5x300"}
     check(series, [("llm:generated_tokens_usd_per_million", "120m", {}), (f"sum({USD})", "120m", 8)])
-    assert "million" not in json.dumps(
-        spend_groups([OWN], PRICES, expected_usd_per_hour=None, most_usd_per_hour=None)
-    )
+    assert "million" not in json.dumps(spend_groups([OWN], PRICES, expected_usd_per_hour=None, most_usd_per_hour=None))
 
 
 MAXIMUM, UNPRICED, FORECAST = "LLMSpendAboveMaximum", "LLMNodesUnpriced", "LLMSpendAboveForecast"
@@ -314,7 +314,7 @@ def test_more_than_all_models_may_have_is_told_after_a_quarter_of_an_hour(check:
     more = {**most, **node("c", values="_x20 1x280")}
     check(more, [(TOTAL, "30m", 53)], [(MAXIMUM, "24m", 0), (MAXIMUM, "26m", 1)])
     # Exactly what they may have is no alarm.
-    check(most, [(TOTAL, "30m", 45)], [(MAXIMUM, "30m", 0)], groups(most_usd_per_hour=45))
+    check(most, [(TOTAL, "30m", 45)], [(MAXIMUM, "30m", 0)], groups(most=45))
 
 
 def test_a_node_without_a_price_is_told_after_a_quarter_of_an_hour(check: Check) -> None:
@@ -360,12 +360,42 @@ def test_a_week_above_the_forecast_is_told_once_it_is_a_week(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def panel(title: str, target: int) -> str:
+    """Give a panel's query as Grafana sends it with these choices."""
+    board = json.loads(serving_dashboard([LLAMA, OWN]))
+    query: str = next(panel for panel in board["panels"] if panel["title"] == title)["targets"][target]["expr"]
+    chosen = {"namespace": "models", "model": "llama", "version": "(stable|canary)"}
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: chosen[match[1]], query)
+
+
+def test_the_panels_show_the_parts_of_the_chosen_models_and_all_nodes(check: Check) -> None:
+    by_use = {
+        element("", {"model": "llama", "use": use}): usd
+        for use, usd in {"serving": 30.5, "idle": 8.0, "starting": 8.0, "draining": 8.0}.items()
+    }
+    check(
+        EVERYTHING | node("unpriced", SMALL, "on-demand"),
+        [
+            (panel("Dollars an hour by use", 0), "5m", by_use),
+            (panel("Dollars an hour by use", 1), "5m", {element("", {"machine_type": SMALL, "use": "empty"}): 2}),
+            (
+                panel("Dollars an hour of all GPU nodes", 0),
+                "5m",
+                {'{provisioning="spot"}': 36, '{provisioning="on-demand"}': 22.5},
+            ),
+            (panel("Dollars an hour of all GPU nodes", 1), "5m", EXPECTED),
+            (panel("Dollars an hour of all GPU nodes", 2), "5m", MOST),
+            (panel("Dollars an hour of all GPU nodes", 3), "5m", 1),
+        ],
+    )
+
+
 def rules_by_name(rules: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {rule.get("record") or rule["alert"]: rule for rule in rules}
 
 
 def test_without_a_forecast_neither_its_series_nor_its_alert_is_there() -> None:
-    unknown = groups(expected_usd_per_hour=None, most_usd_per_hour=None)[-1]["rules"]
+    unknown = groups(expected=None, most=None)[-1]["rules"]
     of_forecast = {FORECAST, MAXIMUM, "llm:gpu_expected_usd_per_hour", "llm:gpu_most_usd_per_hour"}
     assert not of_forecast & rules_by_name(unknown).keys()
     assert rules_by_name(groups()[-1]["rules"]).keys() - rules_by_name(unknown).keys() == of_forecast
@@ -406,5 +436,7 @@ def test_kube_state_metrics_tells_exactly_the_labels_that_the_rules_read(record:
     assert labels_allowlist() == [f"nodes=[{ACCELERATOR},{FLEX_START},{SPOT},{MACHINE_TYPE}]", "pods=[app,version]"]
     assert (ACCELERATOR, SPOT) == (pools.ACCELERATOR, pools.SPOT)
     read = set(re.findall(r"\blabel_\w+(?=[!=]|\",)", json.dumps(groups()[-1]).replace("\\", "")))
-    allowed = {f"label_{re.sub('[^a-z]', '_', key)}" for key in re.findall(r"[\[,]([^\],]+)", " ".join(labels_allowlist()))}
+    allowed = {
+        f"label_{re.sub('[^a-z]', '_', key)}" for key in re.findall(r"[\[,]([^\],]+)", " ".join(labels_allowlist()))
+    }
     assert read == allowed
