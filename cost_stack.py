@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+import pulumi
+
 from planning.refusal import Problem, Refusal
 from settings import CostSettings
 
@@ -20,6 +22,13 @@ WITHIN: Final = "LLMSERVE_COST_OF"
 ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", WITHIN: "1"}
 """All that the child knows of its surroundings."""
 SECONDS: Final = 300
+ABOUT: Final = "It makes nothing: its outputs tell what another stack costs."
+
+
+def export(settings: CostSettings) -> None:
+    """Make it this stack's outputs. Raises Refusal where the other stack cannot be priced."""
+    for name, value in outputs(settings).items():
+        pulumi.export(name, value)
 
 
 def outputs(settings: CostSettings) -> dict[str, Any]:

@@ -14,10 +14,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+import versions
 from catalog.architectures import Architecture, from_hugging_face
 from planning.given import Given
+from planning.plan import Plan, plan
 from planning.refusal import Problem, Refusal
-from planning.schema import WHAT_CAN_BE_READ, Capacity, EngineName, Stack, TokenSource
+from planning.schema import WHAT_CAN_BE_READ, Capacity, Stack, TokenSource
 
 NAMESPACE = "llmserve"
 TOKEN_KEY = f"{NAMESPACE}:huggingFaceToken"
@@ -40,9 +42,14 @@ class Settings:
     problems: tuple[Problem, ...]
     """What could not be read, for the plan to refuse together with what it finds itself."""
 
-    def given(self, images: Mapping[EngineName, str]) -> Given:
+    def given(self) -> Given:
         """What planning judges: the settings, and what an engine runs where a model names no image of its own."""
+        images = versions.ENGINE_IMAGES
         return Given(stack=self.stack, images=images, architectures=self.architectures, secret_keys=self.secret_keys)
+
+    def plan(self) -> Plan:
+        """Decide all that can be decided without the cloud. Raises Refusal with everything that is wrong."""
+        return plan(self.given(), file=self.file, found=self.problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,7 +223,7 @@ def _decode(field: str, text: str) -> Any:
 def _name_of(annotation: object) -> str:
     if get_origin(annotation) is tuple:
         return "a list"
-    if get_origin(annotation) is dict:
+    if get_origin(annotation) is dict or _models_in(annotation):
         return "an object"
     return {bool: "true or false", int: "a whole number"}.get(cast(type, annotation), "a whole number")
 

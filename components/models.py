@@ -9,7 +9,7 @@ from components.model_weights import ModelWeights
 from monitoring.dashboard import SERVING_UID, serving_dashboard
 from monitoring.rules import rule_groups
 from monitoring.spend import spend_groups
-from planning.forecast import forecast
+from planning.cost.forecast import forecast
 from planning.observed import node_prices, served_model
 from planning.plan import Plan
 

@@ -12,6 +12,7 @@ from monitoring.spend import labels_allowlist
 NAMESPACE = "monitoring"
 RELEASE = "kube-prometheus-stack"
 GRAFANA_SERVICE = f"{RELEASE}-grafana"
+GRAFANA_COMMAND = f"kubectl --namespace {NAMESPACE} port-forward service/{GRAFANA_SERVICE} 3000:80"
 ADMINISTRATOR = "grafana-administrator"
 """The Secret with Grafana's user name and password."""
 

@@ -38,6 +38,8 @@ class Platform(pulumi.ComponentResource):
     """All that models may know of it."""
     kubernetes: k8s.Provider
     """The provider for objects in its cluster."""
+    grafana: str
+    """The command by which Grafana is reached."""
 
     def __init__(
         self,
@@ -139,4 +141,5 @@ class Platform(pulumi.ComponentResource):
             token_secret=token.secret_name if token is not None else None,
             ready=tuple(ready),
         )
+        self.grafana = monitoring_stack.GRAFANA_COMMAND
         self.register_outputs({"cluster": cluster.cluster_name, "gateway": ingress.gateway})

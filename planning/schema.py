@@ -6,6 +6,7 @@ file are camelCase. Every object refuses a key that it does not know.
 
 import ipaddress
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -333,6 +334,28 @@ class Usage(Declared):
     """How often a spot node is called back."""
 
 
+def _ascending(thresholds: tuple[float, ...]) -> tuple[float, ...]:
+    if any(one >= following for one, following in pairwise(thresholds)):
+        raise Wrong("is not in ascending order", "each threshold once, the smallest first")
+    return thresholds
+
+
+class MonthlyBudget(Declared):
+    """What the project should cost in a calendar month at the most, and when its billing account is told."""
+
+    billing_account: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$")]
+    monthly_usd: Annotated[int, Field(gt=0)]
+    """In whole US dollars, which has to be the billing account's currency."""
+    thresholds: Annotated[
+        tuple[Annotated[_Number, Field(gt=0)], ...], Field(strict=False, min_length=1), AfterValidator(_ascending)
+    ] = (0.5, 0.9, 1.0)
+    """Parts of the amount; 1 is all of it."""
+
+
+def _no_budget(written: object) -> object:
+    return None if written == {} else written
+
+
 class Stack(Declared):
     """All that one stack declares, but for the value of a secret."""
 
@@ -367,4 +390,6 @@ class Stack(Declared):
     hugging_face_token_secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     weights_from: Annotated[WeightsFrom, Field(strict=False)]
     usage: Usage
+    budget: Annotated[MonthlyBudget | None, BeforeValidator(_no_budget)]
+    """None, where the setting is an empty object."""
     models: Annotated[tuple[Model, ...], Field(strict=False)]

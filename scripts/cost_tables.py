@@ -1,4 +1,4 @@
-"""The tables of docs/cost.md: the brief's bill of arr-coc-0-1, and the same model at list prices, alone on a platform."""
+"""The tables of docs/cost.md: the brief's bill of arr-coc-0-1, the same model alone at list prices."""
 
 import json
 from collections.abc import Iterator

@@ -8,8 +8,7 @@ from pathlib import Path
 import pulumi
 
 import settings
-import versions
-from planning.plan import Plan, plan
+from planning.plan import Plan
 from preview.project import Project, load_project, load_stack
 
 
@@ -32,5 +31,4 @@ def read_plan(stack: str) -> StackPlan:
     os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
     pulumi.runtime.configure(pulumi.runtime.Settings(project=project.name, stack=stack))
     declared = settings.load()
-    given = declared.given(versions.ENGINE_IMAGES)
-    return StackPlan(project=project, plan=plan(given, file=declared.file, found=declared.problems))
+    return StackPlan(project=project, plan=declared.plan())

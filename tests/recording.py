@@ -10,8 +10,7 @@ import pytest
 
 import preview
 import settings
-import versions
-from planning.plan import Plan, plan
+from planning.plan import Plan
 from preview import Snapshot
 from preview.project import Override, load_project, load_stack
 
@@ -72,5 +71,4 @@ def decided(stack: str, config: Mapping[str, str], paths: Mapping[str, str], mon
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(sorted(merged.secret_keys)))
     monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
     declared = settings.load()
-    given = declared.given(versions.ENGINE_IMAGES)
-    return plan(given, file=declared.file, found=declared.problems)
+    return declared.plan()

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import strategies as st
 
 import settings
-import versions
 from catalog.architectures import architectures
 from catalog.gpu_machines import GpuMachine, gpu_machines
 from planning.memory import smallest_machines
-from planning.plan import Plan, plan
+from planning.plan import Plan
 from planning.refusal import Refusal
 from preview import Snapshot
 from preview.project import Override, load_project, load_stack
@@ -183,6 +182,10 @@ def stacks(draw: st.DrawFn, *, careful: bool = False) -> Config:
                     onDemandShare=st.floats(0, 1),
                     lossesPerDay=st.floats(0, 100),
                 ),
+                budget=st.fixed_dictionaries(
+                    {"billingAccount": st.just("012345-6789AB-CDEF01"), "monthlyUsd": st.integers(1, 10**6)},
+                    optional={"thresholds": st.sampled_from([[0.1], [0.5, 1, 2]])},
+                ),
                 deletionProtection=st.booleans(),
                 releaseChannel=st.sampled_from(["RAPID", "REGULAR", "STABLE", "EXTENDED"]),
                 gpuDriverVersion=st.sampled_from(["latest", "default"]),
@@ -256,8 +259,7 @@ def decided_of(config: Config) -> Plan:
         patch.setenv("PULUMI_CONFIG_SECRET_KEYS", "[]")
         patch.setattr("pulumi.get_stack", lambda: "any")
         declared = settings.load()
-    given = declared.given(versions.ENGINE_IMAGES)
-    return plan(given, file=declared.file, found=declared.problems)
+    return declared.plan()
 
 
 def is_accepted(config: Config) -> bool:

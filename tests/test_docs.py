@@ -8,7 +8,7 @@ from catalog.gpu_machines import gpu_machines
 from catalog.prices import GLOBAL, PRICES_READ_ON, Kind, price_of, usd
 from planning.explanation import explanation
 from planning.quotas import quotas
-from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Version
+from planning.schema import Batching, Declared, Gpu, Metrics, Model, MonthlyBudget, Objective, Rollout, Scaling, Version
 from preview.document import document
 from preview.text import Style, render
 from scripts.tables import DOCS, TABLES, marks, rewritten, whole
@@ -39,6 +39,11 @@ def test_every_key_of_a_model_is_documented() -> None:
     for model, prefix in prefixes.items():
         for field in model.model_fields.values():
             assert field.alias in objects or f"`{prefix}{field.alias}`" in SETTINGS, f"{model.__name__}.{field.alias}"
+
+
+def test_every_key_of_a_budget_is_documented() -> None:
+    for field in MonthlyBudget.model_fields.values():
+        assert f"`{field.alias}`" in SETTINGS, field.alias
 
 
 def test_every_documented_key_exists() -> None:

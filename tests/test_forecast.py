@@ -1,15 +1,20 @@
 """What GPU nodes are expected to cost, by hand."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from planning.forecast import WORKING_HOURS_SHARE, forecast
+from planning.cost.forecast import forecast
+from planning.cost.pricing import Part, bill_of
+from planning.cost.recorded import recorded
+from planning.cost.usage import usage_of
 from planning.observed import node_prices
 from planning.plan import Plan
 from planning.schema import Capacity
-from tests.recording import decided
+from preview.document import document
+from tests.recording import Record, decided
 
 ON_DEMAND, SPOT = 5.0, 2.0
 
@@ -41,48 +46,61 @@ def priced(plan: Plan, usd: Mapping[str, float | None]) -> Plan:
     return replace(plan, pools=pools)
 
 
-def test_the_working_hours_are_eight_of_22_days() -> None:
-    assert pytest.approx(176 / 730) == WORKING_HOURS_SHARE
+def used(hours_a_day: float, stack: str, monkeypatch: pytest.MonkeyPatch, **config: str) -> Plan:
+    """A stack at round prices that is used on 25 days, and a tenth of the time on demand where that stands in."""
+    usage = json.dumps({"hoursADay": hours_a_day})
+    return priced(decided(stack, {"usage": usage, **config}, {}, monkeypatch), {"spot": SPOT, "on-demand": ON_DEMAND})
 
 
-def test_normal_replicas_while_it_is_used_and_the_minimum_in_the_rest(prod: Plan) -> None:
-    # Llama, 4 cards: the floor always, and one more (the canary) on spot. arr-coc, 1 card: 3 on spot, or none.
-    llama = 4 * ON_DEMAND + 4 * SPOT
-    found = forecast(prod, 0.25)
-    assert found.expected_usd_per_hour == pytest.approx(llama + 0.25 * 3 * SPOT)
-    assert forecast(prod, 0).expected_usd_per_hour == pytest.approx(llama)
-    assert forecast(prod, 1).expected_usd_per_hour == pytest.approx(llama + 3 * SPOT)
-    assert forecast(prod) == forecast(prod, WORKING_HOURS_SHARE)
+def test_normal_replicas_while_it_is_used_and_the_minimum_in_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Llama, 4 cards: the floor always, and one more. arr-coc, 1 card: three for 8 hours, 15 minutes and 10 more."""
+    elastic = 0.9 * SPOT + 0.1 * ON_DEMAND
+    llama = 4 * ON_DEMAND + 4 * elastic
+    arr_coc = 3 * 25 * (8 + 15 / 60 + 10 / 60) / 730 * elastic
+    assert forecast(used(8, "prod", monkeypatch)).expected_usd_per_hour == pytest.approx(llama + arr_coc)
+    assert forecast(used(0, "prod", monkeypatch)).expected_usd_per_hour == pytest.approx(llama)
 
 
 def test_a_model_without_a_normal_load_has_one_replica_while_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    dev = priced(decided("dev", {}, {}, monkeypatch), {"spot": SPOT, "on-demand": ON_DEMAND})
-    assert forecast(dev, 0.25).expected_usd_per_hour == pytest.approx(0.25 * SPOT)
-    assert forecast(dev, 0.25).most_usd_per_hour == SPOT
+    found = forecast(used(24, "dev", monkeypatch))
+    assert found.expected_usd_per_hour == pytest.approx(25 * 24 / 730 * SPOT)
+    assert found.most_usd_per_hour == pytest.approx(SPOT)
 
 
 def test_the_most_is_every_maximum_at_the_dearest_price_of_its_order(
     prod: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Llama 4 + 1 by weight, rounded up, and arr-coc 10; the fallback is dearer than spot.
-    assert forecast(prod).most_usd_per_hour == 5 * 4 * ON_DEMAND + 10 * ON_DEMAND
-    on_spot = decided("prod", {"capacity": Capacity.SPOT}, {}, monkeypatch)
-    of_spot = forecast(priced(on_spot, {"spot": SPOT, "on-demand": ON_DEMAND}))
-    assert of_spot.most_usd_per_hour == 4 * ON_DEMAND + 4 * 4 * SPOT + 10 * SPOT
+    assert forecast(prod).most_usd_per_hour == pytest.approx(5 * 4 * ON_DEMAND + 10 * ON_DEMAND)
+    of_spot = forecast(used(8, "prod", monkeypatch, capacity=Capacity.SPOT))
+    assert of_spot.most_usd_per_hour == pytest.approx(4 * ON_DEMAND + 4 * 4 * SPOT + 10 * SPOT)
 
 
-def test_a_price_that_is_unknown_is_no_forecast(prod: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The floor has no other price, and the fallback could be the dearest.
-    unknown = forecast(priced(prod, {"spot": SPOT, "on-demand": None}))
-    assert (unknown.expected_usd_per_hour, unknown.most_usd_per_hour) == (None, None)
-    # The first that has a price is what a replica is expected on.
-    spot_unknown = forecast(priced(prod, {"spot": None, "on-demand": ON_DEMAND}), 1)
-    assert spot_unknown.expected_usd_per_hour == pytest.approx(8 * ON_DEMAND + 3 * ON_DEMAND)
-    assert spot_unknown.most_usd_per_hour is None
-    # Of flex-start no price is known, and it is tried last.
-    flex = priced(decided("prod", {"flexStart": "true"}, {}, monkeypatch), {"spot": SPOT, "on-demand": ON_DEMAND})
-    assert forecast(flex).expected_usd_per_hour == forecast(prod).expected_usd_per_hour
-    assert forecast(flex).most_usd_per_hour is None
+def test_a_price_that_is_unknown_is_no_forecast(prod: Plan) -> None:
+    for kind in ("spot", "on-demand"):
+        unknown = forecast(priced(prod, {"spot": SPOT, "on-demand": ON_DEMAND, kind: None}))
+        assert (unknown.expected_usd_per_hour, unknown.most_usd_per_hour) == (None, None)
+
+
+def test_flex_start_of_which_no_price_is_known_leaves_what_is_expected_and_not_the_most(
+    prod: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flex = forecast(used(8, "prod", monkeypatch, flexStart="true"))
+    assert flex.expected_usd_per_hour == forecast(prod).expected_usd_per_hour
+    assert flex.most_usd_per_hour is None
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_forecast_is_what_the_bill_says_of_gpu_nodes(
+    stack: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = decided(stack, {}, {}, monkeypatch)
+    found = recorded(step["newState"] for step in document(record(stack))["steps"])
+    bill = bill_of(found, usage_of(plan), region=plan.stack.region)
+    nodes = [line.usd for line in bill.lines if line.part is Part.GPU_NODES]
+    told = forecast(plan)
+    assert told.expected_usd_per_hour == pytest.approx(sum(usd.expected for usd in nodes) / 730)
+    assert told.most_usd_per_hour == pytest.approx(sum(usd.high for usd in nodes) / 730)
 
 
 def test_every_way_of_buying_a_machine_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,12 @@ STACK_EFFECTS: list[tuple[str, str, Reader, Any]] = [
     ("systemMaxNodes", "9", at(SYSTEM, "autoscaling.totalMaxNodeCount"), 9),
     ("domain", "models.example.com", at("gateway-listener", "spec.servers.0.hosts"), ["models/*.models.example.com"]),
     ("weightsFrom", "bucket", at(CLUSTER, "addonsConfig.gcsFuseCsiDriverConfig.enabled"), True),
+    (
+        "budget",
+        '{"billingAccount": "012345-6789AB-CDEF01", "monthlyUsd": 25000}',
+        at("budget-month", "amount.specifiedAmount"),
+        {"currencyCode": "USD", "units": "25000"},
+    ),
     ("huggingFaceTokenSecret", "ours", at("hugging-face-token-access", "secretId"), "ours"),
 ]
 

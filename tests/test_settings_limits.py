@@ -43,6 +43,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "weightsFrom": ("disk", "not one of the allowed values"),
     "huggingFaceTokenSecret": ("a/b", "must match"),
     "usage": ('{"hoursADay": 25}', "less than or equal to 24"),
+    "budget": ('{"billingAccount": "ours", "monthlyUsd": 25000}', "must match"),
     "models": ("{}", "a list"),
 }
 
@@ -58,6 +59,38 @@ def test_every_key_of_a_stack_says_no(key: str, monkeypatch: pytest.MonkeyPatch)
         decided("prod", {key: value}, {}, monkeypatch)
     assert text in str(refused.value)
     assert key in str(refused.value)
+
+
+WRONG_IN_A_BUDGET = {
+    "a lower-case account": ({"billingAccount": "012345-6789ab-cdef01"}, "budget.billingAccount", "must match"),
+    "an account by its resource name": (
+        {"billingAccount": "billingAccounts/012345-6789AB-CDEF01"},
+        "budget.billingAccount",
+        "must match",
+    ),
+    "no account": ({"billingAccount": None}, "budget.billingAccount", "required and missing"),
+    "no amount": ({"monthlyUsd": None}, "budget.monthlyUsd", "required and missing"),
+    "an amount of nothing": ({"monthlyUsd": 0}, "budget.monthlyUsd", "greater than 0"),
+    "cents": ({"monthlyUsd": 2.5}, "budget.monthlyUsd", "valid integer"),
+    "an amount as text": ({"monthlyUsd": "25000"}, "budget.monthlyUsd", "valid integer"),
+    "no threshold": ({"thresholds": []}, "budget.thresholds", "at least 1"),
+    "a threshold of nothing": ({"thresholds": [0, 1]}, "budget.thresholds[0]", "greater than 0"),
+    "a threshold that is true": ({"thresholds": [True]}, "budget.thresholds[0]", "is true or false"),
+    "thresholds that fall": ({"thresholds": [1, 0.5]}, "budget.thresholds", "not in ascending order"),
+    "a threshold twice": ({"thresholds": [0.5, 0.5]}, "budget.thresholds", "not in ascending order"),
+    "a misspelt key": ({"monthlyUSD": 1}, "budget.monthlyUSD", "did you mean monthlyUsd?"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_IN_A_BUDGET)
+def test_every_key_of_a_budget_says_no(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, key, text = WRONG_IN_A_BUDGET[name]
+    whole = {"billingAccount": "012345-6789AB-CDEF01", "monthlyUsd": 25000} | changed
+    budget = {key: value for key, value in whole.items() if value is not None}
+    with pytest.raises(Refusal) as refused:
+        decided("prod", {"budget": json.dumps(budget)}, {}, monkeypatch)
+    assert f"llmserve:{key}" in str(refused.value)
+    assert text in str(refused.value)
 
 
 WRONG_IN_MODELS = {

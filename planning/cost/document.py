@@ -6,7 +6,7 @@ they are written and nowhere before. Null is unknown. docs/cost.md says what eac
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from catalog.prices import MONTH_HOURS, OLD_DAYS, PRICES_READ_ON, age, oldest
@@ -36,14 +36,19 @@ class Assumption:
 
 
 def cost_of(
-    plan: Plan, states: Iterable[Mapping[str, Any]], simulation: Mapping[str, Any] | None, *, today: date
+    plan: Plan,
+    states: Iterable[Mapping[str, Any]],
+    simulation: Mapping[str, Any] | None,
+    *,
+    today: date | None = None,
 ) -> Document:
     """Price what a program asked for, as its plan and perhaps a simulation say that it is used.
 
-    `states` are the recorded resources, `simulation` is what `make simulate ARGS="--format json"` wrote.
+    `states` are the recorded resources, `simulation` is what `make simulate ARGS="--format json"` wrote, `today` tells
+    how old the prices are; None asks the clock.
     Raises Refusal for a file that is no simulation, or that of another stack.
     """
-    simulated = simulated_from(simulation)
+    simulated, today = simulated_from(simulation), today or datetime.now(UTC).date()
     if unknown := simulated.keys() - {model.name for model in plan.models}:
         problem = Problem(
             key="models",
