@@ -235,6 +235,23 @@ def test_a_model_that_never_falls_back_does_not_either_when_all_others_would(
     assert kinds == {SPOT}
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("hoursADay", 2), ("daysAMonth", 3), ("onDemandShare", 0.5), ("lossesPerDay", 5)]
+)
+def test_each_part_of_the_setting_usage_changes_what_is_expected_and_nothing_else(
+    key: str, value: float, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of("prod", monkeypatch, {"usage": json.dumps({key: value})})
+    before, after = (
+        bill_of(resources(record("prod")), usage_of(found), region="us-east5").usd
+        for found in (plan_of("prod", monkeypatch), plan)
+    )
+    assert after.expected != pytest.approx(before.expected)
+    assert after.low == before.low
+    # The high case reckons with three times the losses that are expected.
+    assert (after.high == before.high) is (key != "lossesPerDay")
+
+
 # Never cheaper for more
 
 

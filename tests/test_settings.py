@@ -52,6 +52,13 @@ def shown(pattern: str) -> Reader:
     return lambda program: bool(re.search(pattern, dashboard(program)))
 
 
+def expected_usd(program: Snapshot) -> int:
+    """Whole US dollars an hour that the alert compares with."""
+    groups = program.named("models-rules").inputs["spec"]["groups"]
+    [found] = [rule["expr"] for group in groups for rule in group["rules"] if "gpu_expected" in rule.get("record", "")]
+    return round(float(found.removeprefix("vector(").removesuffix(")")))
+
+
 CLUSTER, SYSTEM, STABLE = "cluster-control-plane", "cluster-system", "llama-3-3-70b-stable"
 ARR, POD = "arr-coc-0-1-stable", "spec.template.spec"
 TEMPLATE = "spec.template.metadata"
@@ -98,6 +105,7 @@ STACK_EFFECTS: list[tuple[str, str, Reader, Any]] = [
         at("budget-month", "amount.specifiedAmount"),
         {"currencyCode": "USD", "units": "25000"},
     ),
+    ("usage", '{"hoursADay": 0, "onDemandShare": 0}', expected_usd, 30),
     ("huggingFaceTokenSecret", "ours", at("hugging-face-token-access", "secretId"), "ours"),
 ]
 
