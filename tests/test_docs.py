@@ -1,14 +1,18 @@
 """The documents are true: every key is there, every command exists, every figure follows from the catalogue."""
 
 import re
+from functools import cache
+from typing import Any
 
 import pytest
 
+import preview
 from catalog.gpu_machines import gpu_machines
-from catalog.prices import GLOBAL, PRICES_READ_ON, Kind, price_of, usd
+from catalog.prices import PRICES_READ_ON, Kind, price_of, usd
 from planning.explanation import explanation
 from planning.quotas import quotas
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, MonthlyBudget, Objective, Rollout, Scaling, Version
+from preview import cost_text
 from preview.document import document
 from preview.text import Style, render
 from scripts.tables import DOCS, TABLES, marks, rewritten, whole
@@ -100,9 +104,17 @@ def test_every_link_leads_somewhere(document: object) -> None:
 def test_the_preview_shows_what_the_readme_shows(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = render(document(record("prod")), stack="prod (llmserve)", style=Style())
     told = explanation(decided("prod", {}, {}, monkeypatch))
-    for text, excerpt in zip((tree, told), re.findall(r"```text\n(.*?)```", README, re.DOTALL), strict=True):
+    bill = cost_text.text(price(), stack="prod")
+    for text, excerpt in zip((tree, told, bill), re.findall(r"```text\n(.*?)```", README, re.DOTALL), strict=True):
         for line in excerpt.splitlines():
             assert "…" in line or line in text.splitlines(), line
+
+
+@cache
+def price() -> dict[str, Any]:
+    """What the preview says that prod costs, but for how old its prices are."""
+    found: dict[str, Any] = preview.record(ROOT, "prod", cost=True).cost
+    return found
 
 
 def test_every_test_that_a_trap_names_exists() -> None:
@@ -120,7 +132,7 @@ def test_what_prod_costs_to_leave_on_follows_from_the_catalogue(monkeypatch: pyt
     mixed = floor * on_demand + (awake - floor) * spot
     assert f"{awake * llama.machine.gpus} A100 80 GB, {mixed:.2f} an hour with the floor on demand" in text
     assert f"({awake * spot:.2f} with both on spot, {awake * on_demand:.2f} with both on demand)" in text
-    assert f"List prices of {PRICES_READ_ON}" in README
+    assert f"At list prices of {PRICES_READ_ON}" in text
 
 
 def test_the_quota_to_ask_for_is_what_prod_can_grow_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,15 +149,9 @@ def test_the_quota_to_ask_for_is_what_prod_can_grow_to(monkeypatch: pytest.Monke
     assert f"{arr_coc} for `arr-coc-0-1`, {llama} for Llama, {rollouts} for rollouts" in text
 
 
-def test_what_is_paid_beside_the_gpus_follows_from_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = decided("prod", {}, {}, monkeypatch).stack
-    fee = usd("gke-cluster", Kind.ON_DEMAND, GLOBAL)
-    nodes = 2 * usd(stack.system_machine_type, Kind.ON_DEMAND, stack.region)
-    network = usd("cloud-nat-gateway", Kind.ON_DEMAND, GLOBAL) + usd("forwarding-rule", Kind.ON_DEMAND, "us-central1")
-    text = README.replace("\n", " ")
-    assert f"the cluster's fee ({fee:.2f}), two system nodes ({nodes:.2f}), their disks" in text
-    assert f"NAT and load balancer (about {network:.2f})" in text
-    assert f"through the NAT, {usd('cloud-nat-data', Kind.ON_DEMAND, GLOBAL)} a GB" in text
+def test_what_prod_would_be_at_managed_endpoints_follows_from_its_bill() -> None:
+    [way] = [way for way in price()["comparison"] if way["way"] == "managed-aws"]
+    assert f"prod as it stands would be {way['autoscaled']:,.2f} a month there" in README.replace("\n", " ")
 
 
 def test_an_on_demand_card_costs_more_than_a_managed_one() -> None:
@@ -156,3 +162,5 @@ def test_an_on_demand_card_costs_more_than_a_managed_one() -> None:
     assert f"price page of {gcp.read_on}" in text
     one = [m.on_demand_usd_per_hour or 99 for m in gpu_machines() if m.machine_type == "a2-ultragpu-1g"]
     assert min(one) > usd("hugging-face-a100-x1", Kind.ON_DEMAND, "gcp")
+    spot = [m.spot_usd_per_hour or 0 for m in gpu_machines() if m.machine_type == "a2-ultragpu-1g"]
+    assert max(spot) > usd("hugging-face-a100-x1", Kind.ON_DEMAND, "aws")

@@ -82,7 +82,7 @@ def _cost(scenario: Scenario, results: Results) -> Document:
     else:
         download = len(results.starts) * scenario.weights_gb * NAT_USD_PER_GB
         lines.append({"part": "weights through the NAT", "provisioning": None, "usd": rounded(download)})
-    unpriced.append("what a stack pays without GPUs: README.md, What it costs to leave on")
+    unpriced.append("what a stack pays without GPUs: make preview ARGS=--cost")
     return {
         "currency": "USD",
         "total": rounded(sum(line["usd"] for line in lines)),
