@@ -148,6 +148,12 @@ class Engine:
         found: dict[str, Any] = json.loads(self._python("-m", "preview", stack, "--format", "json").stdout)
         return found
 
+    def offline_cost(self, stack: str, *arguments: str) -> dict[str, Any]:
+        """What the offline preview says that a stack costs."""
+        shown = self._python("-m", "preview", stack, "--cost", "--format", "json", *arguments)
+        found: dict[str, Any] = json.loads(shown.stdout)["cost"]
+        return found
+
     def offline_refusal(self, stack: str) -> str:
         """What the offline preview says of a stack that it refuses."""
         return self._python("-m", "preview", stack, code=2).stderr

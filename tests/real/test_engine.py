@@ -47,6 +47,7 @@ class Previews:
 
     engine: Engine
     _seen: dict[str, Previewed] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
 
     def of(self, stack: str) -> Previewed:
         if stack not in self._seen:
@@ -74,10 +75,12 @@ def previews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previews]:
 
 STACKS = ("dev", "prod", "token")
 """Every stack of the project, and dev with a token of its own, for a secret that passes through the program."""
+COST = "cost"
+"""The one that makes nothing: its outputs are compared."""
 
 
 def test_every_stack_of_the_project_is_compared(previews: Previews) -> None:
-    assert set(previews.engine.stacks()) <= set(STACKS)
+    assert set(previews.engine.stacks()) <= {*STACKS, COST}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -105,6 +108,23 @@ def test_no_exemption_is_out_of_date(previews: Previews) -> None:
     seen = [difference.where for stack in STACKS for difference in previews.of(stack).differences()]
     unused = [e.where for e in EXEMPTIONS if not any(re.fullmatch(e.where, where) for where in seen)]
     assert unused == []
+
+
+@pytest.mark.parametrize("capacity", ["spot-with-fallback", "on-demand"])
+def test_the_cost_stack_tells_what_the_offline_preview_reckons_to_the_cent(previews: Previews, capacity: str) -> None:
+    engine = previews.engine
+    if COST not in previews.made:
+        engine.make(COST)
+        previews.made.add(COST)
+    engine.run("config", "set", "capacity", capacity, "--stack", COST)
+    _, requests = engine.preview(COST)
+    [told] = [found for urn, found in outputs_of(requests).items() if urn.endswith(f"-{COST}")]
+    reckoned = engine.offline_cost("prod", "-c", f"capacity={capacity}")
+    assert told["chosen"] == {"capacity": capacity, "monthly": reckoned["monthly"]}
+    assert told["comparison"][capacity]["autoscaled"] == reckoned["monthly"]["expected"]
+    assert (told["difference"]["expected"] > 0) is (capacity == "on-demand")
+    # It asks the engine for nothing but itself.
+    assert not options_of(requests).keys() - outputs_of(requests).keys()
 
 
 def test_a_secret_is_shown_by_neither(previews: Previews) -> None:
