@@ -2,7 +2,7 @@
 
 In US dollars at list prices, GPU nodes alone: no discount, no system node, no disk, no network. A node counts while it
 is a node of the cluster; its machine is paid for some minutes longer, at either end. What Google really bills is in
-its own reports, a day later; docs/runbooks.md says how to compare the two.
+its own export, days later; docs/operations.md says where.
 
 One replica has a whole node, so each GPU node is used by one replica or by none, and the parts add up to the total:
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pulumi_gcp as gcp
 import pytest
 import yaml
 
@@ -87,6 +88,33 @@ def test_an_ordinary_pod_has_most_of_a_spot_nodes_notice(program: Snapshot) -> N
 def test_what_gke_writes_on_a_pool_is_no_difference(program: Snapshot) -> None:
     for pool in gpu_pools(program):
         assert "nodeConfig.resourceLabels" in pool.options["ignoreChanges"], pool.name
+
+
+def test_all_that_can_bear_a_label_says_which_platform_it_belongs_to(record: Record) -> None:
+    """Nodes take it from their cluster: GKE passes a cluster's labels on to their VMs and disks."""
+    program = record("prod", config={"weightsFrom": "bucket"})
+    providers = {r.urn: r.inputs.get("defaultLabels") for r in program.resources if r.is_provider}
+    labelled = set()
+    for resource in program.resources:
+        if not resource.type.startswith("gcp:"):
+            continue
+        module, _, name = resource.type.removeprefix("gcp:").replace(":", "/").split("/")
+        # What has these labels takes the provider's into its own.
+        if hasattr(getattr(getattr(gcp, module), name), "effective_labels"):
+            default = providers[resource.provider.rpartition("::")[0]]
+            assert default in ({"platform": "llmserve-prod"}, '{"platform": "llmserve-prod"}'), resource.name
+            assert "platform" not in resource.inputs.get("labels", {}), resource.name
+            labelled.add(resource.type)
+    assert {"gcp:container/cluster:Cluster", "gcp:storage/bucket:Bucket", "gcp:compute/address:Address"} <= labelled
+    for pool in program.of_type(POOL):
+        assert "resourceLabels" not in pool.inputs["nodeConfig"], pool.name
+
+
+def test_costs_are_allocated_by_the_labels_of_pods(program: Snapshot) -> None:
+    assert program.named("cluster-control-plane").inputs["costManagementConfig"] == {"enabled": True}
+    for name, pod in pods(program).items():
+        labels = pod["metadata"]["labels"]
+        assert name.removesuffix("-floor") == f"{labels['app']}-{labels['version']}"
 
 
 def test_kubectl_and_pulumi_go_as_the_same_caller(record: Record) -> None:
