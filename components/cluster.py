@@ -141,8 +141,8 @@ class Cluster(pulumi.ComponentResource):
                 else None
             ),
             security_posture_config=gcp.container.ClusterSecurityPostureConfigArgs(mode="BASIC"),
-            # The provider's default labels are the cluster's too, and GKE passes them on to the VMs and disks of nodes, so
-            # that no pool has resource labels: hashicorp/terraform-provider-google#19436 and
+            # The provider's default labels are the cluster's too, and GKE passes them on to nodes' VMs and disks, so no
+            # pool has resource labels: hashicorp/terraform-provider-google#19436 and
             # https://cloud.google.com/kubernetes-engine/docs/how-to/creating-managing-labels#label_propagation
             cost_management_config=gcp.container.ClusterCostManagementConfigArgs(enabled=True),
             cluster_autoscaling=gcp.container.ClusterClusterAutoscalingArgs(

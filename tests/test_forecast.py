@@ -103,6 +103,22 @@ def test_the_forecast_is_what_the_bill_says_of_gpu_nodes(
     assert told.most_usd_per_hour == pytest.approx(sum(usd.high for usd in nodes) / 730)
 
 
+def test_what_is_all_on_the_floor_needs_no_other_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaling = {"min": "1", "max": "1", "baseOnDemandReplicas": "1"}
+    paths = {f"models[0].scaling.{key}": value for key, value in scaling.items()}
+    dev = priced(decided("dev", {}, paths, monkeypatch), {"spot": None, "on-demand": ON_DEMAND})
+    found = forecast(dev)
+    assert (found.expected_usd_per_hour, found.most_usd_per_hour) == (ON_DEMAND, ON_DEMAND)
+
+
+def test_a_version_that_is_asleep_costs_nothing_at_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"[0].name": "stable", "[0].weight": "100", "[1].name": "old", "[1].weight": "0"}
+    paths = {f"models[0].rollout.versions{key}": value for key, value in versions.items()}
+    dev = priced(decided("dev", {}, paths, monkeypatch), {"spot": SPOT, "on-demand": ON_DEMAND})
+    assert len(dev.models[0].versions) == 2
+    assert forecast(dev).most_usd_per_hour == SPOT
+
+
 def test_every_way_of_buying_a_machine_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"flexStart": "true", "reservations": '{"a2-ultragpu-4g": "ours"}'}
     plan = priced(decided("prod", config, {}, monkeypatch), {"spot": SPOT, "on-demand": ON_DEMAND})

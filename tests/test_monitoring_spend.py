@@ -198,7 +198,7 @@ def test_two_instances_of_kube_state_metrics_cost_no_more_than_one(check: Check)
         for name, values in EVERYTHING.items()
         for instance in ("one", "two")
     }
-    check(twice, both(PARTS))
+    check(twice, [*both(PARTS), ("count(llm:replica_nodes)", "5m", 6)])
 
 
 def test_a_replica_goes_from_starting_to_idle_to_serving_to_nothing(check: Check) -> None:
@@ -233,7 +233,9 @@ def test_a_failed_pod_on_a_node_that_came_back_under_its_name_costs_nothing(chec
         **pod("lost", "a", ready=False, phase="Failed"),
         **pod("new", "a", ready=True, running="1x300"),
     }
-    check(series, both({cost("serving"): 8}))
+    check(series, [*both({cost("serving"): 8}), ("count(llm:replica_nodes)", "5m", 1)])
+    alone = {**SYSTEM, **node("a"), **pod("lost", "a", ready=False, phase="Failed")}
+    check(alone, both({cost("empty"): 8}))
 
 
 def test_two_pods_on_one_node_never_cost_two(check: Check) -> None:
@@ -251,7 +253,8 @@ def test_pods_of_other_namespaces_and_on_other_nodes_are_no_models(check: Check)
 
 
 def test_nothing_is_zero_while_somebody_tells_of_nodes_and_else_not_told(check: Check) -> None:
-    check(SYSTEM, [(TOTAL, "5m", 0), (USD, "5m", {}), ("llm:unpriced_nodes", "5m", {})])
+    on_spot = 'kube_node_labels{node="s",label_cloud_google_com_gke_spot="true"}'
+    check({**SYSTEM, on_spot: "1x300"}, [(TOTAL, "5m", 0), (USD, "5m", {}), ("llm:unpriced_nodes", "5m", {})])
     check({}, [(TOTAL, "5m", {}), (USD, "5m", {})])
 
 
