@@ -23,6 +23,8 @@ SERVICES = (
     "secretmanager",
     "storage",
 )
+BUDGET_SERVICE = "billingbudgets"
+"""Beside them where a stack has a budget."""
 KEY_RING, KEY = "llmserve", "state"
 GCLOUD_MISSING = "gcloud is not on PATH: see https://cloud.google.com/sdk/docs/install, then run gcloud auth login"
 
@@ -57,14 +59,19 @@ def login_lines(project: str, region: str, stack: str) -> tuple[str, str]:
     return f"pulumi login {bucket(project)}", f"pulumi stack init {stack} --secrets-provider={provider}"
 
 
-def steps(project: str, region: str, token_secret: str | None) -> list[Step]:
+def services(*, budget: bool) -> tuple[str, ...]:
+    """Name the APIs that a stack calls, without `.googleapis.com`."""
+    return (*SERVICES, BUDGET_SERVICE) if budget else SERVICES
+
+
+def steps(project: str, region: str, token_secret: str | None, *, budget: bool) -> list[Step]:
     """Return every step in order; `token_secret` is the id of the Hugging Face token's secret, or None."""
     gcloud = ("gcloud", "--quiet", f"--project={project}")
     ring = (f"--location={region}",)
     wanted = [
         Step(
             purpose="the APIs that the platform calls",
-            command=(*gcloud, "services", "enable", *(f"{service}.googleapis.com" for service in SERVICES)),
+            command=(*gcloud, "services", "enable", *(f"{name}.googleapis.com" for name in services(budget=budget))),
         ),
         Step(
             purpose="a private bucket for Pulumi's state",
@@ -109,7 +116,7 @@ def steps(project: str, region: str, token_secret: str | None) -> list[Step]:
     return wanted
 
 
-def closing_words(project: str, region: str, stack: str, token_secret: str | None) -> str:
+def closing_words(project: str, region: str, stack: str, token_secret: str | None, *, budget: bool) -> str:
     """Return what is left to a person: the token, the login, and the rights of everyone else."""
     token = []
     if token_secret is not None:
@@ -126,6 +133,7 @@ def closing_words(project: str, region: str, stack: str, token_secret: str | Non
             "Whoever runs `make up` and does not own the project needs",
             f"  roles/storage.objectAdmin on {bucket(project)}",
             f"  roles/cloudkms.cryptoKeyEncrypterDecrypter on {state_key(project, region)}",
+            *(["  roles/billing.costsManager on the billing account that the budget is in"] if budget else []),
         ]
     )
 
@@ -140,8 +148,9 @@ def main(argv: Sequence[str]) -> int:
     project, region = stack.real_project(), stack.required("gcp:region")
     from_secret_manager = stack.settings.get("llmserve:huggingFaceTokenFrom", "secret-manager") == "secret-manager"
     token_secret = stack.required("llmserve:huggingFaceTokenSecret") if from_secret_manager else None
+    budget = stack.settings.get("llmserve:budget", "{}") != "{}"
     have_gcloud = shutil.which("gcloud") is not None
-    for step in steps(project, region, token_secret):
+    for step in steps(project, region, token_secret, budget=budget):
         say(f"# {step.purpose}\n{step}")
         if arguments.dry_run or not have_gcloud:
             continue
@@ -152,7 +161,7 @@ def main(argv: Sequence[str]) -> int:
                 f"this step failed: {step.purpose}. Put right what gcloud says above, then run it again."
             )
     say()
-    say(closing_words(project, region, stack.stack, token_secret))
+    say(closing_words(project, region, stack.stack, token_secret, budget=budget))
     if not have_gcloud and not arguments.dry_run:
         raise OperationError(
             f"nothing was made: {GCLOUD_MISSING}. Or run the commands above where gcloud is (Cloud Shell)."

@@ -19,7 +19,8 @@ from planning.advice import EXAMPLE_PROJECT
 from preview.files import read_mapping
 from scripts import hub, live_quotas, pulumi_command
 from scripts.asking import NotAsked, Outcome, Site, Verdict, gcloud, last, not_asked, ok, output_of, problem
-from scripts.bootstrap import GCLOUD_MISSING, SERVICES
+from scripts.bootstrap import GCLOUD_MISSING
+from scripts.bootstrap import services as services_of
 from scripts.stack_plan import read_plan
 from scripts.terminal import run, say, shown
 from scripts.up import CREDENTIALS_MISSING, PLUGIN_MISSING
@@ -135,12 +136,13 @@ def project(site: Site) -> Iterator[Outcome]:
 def services(site: Site) -> Iterator[Outcome]:
     """Find the APIs that are off."""
     on = {service["config"]["name"] for service in site.ask("services", "list", "--enabled")}
-    off = [name for name in (f"{service}.googleapis.com" for service in SERVICES) if name not in on]
+    wanted = services_of(budget=site.plan.stack.budget is not None)
+    off = [name for name in (f"{service}.googleapis.com" for service in wanted) if name not in on]
     if off:
         fix = shown(["gcloud", "services", "enable", *off, f"--project={site.project}"])
         yield problem(f"off: {', '.join(off)}", fix)
     else:
-        yield ok(f"all {len(SERVICES)} are on")
+        yield ok(f"all {len(wanted)} are on")
 
 
 # What there is in the region

@@ -76,7 +76,8 @@ def test_a_switch_of_capacity_replaces_and_deletes_nothing(
         assert not found["replace"]
         classes = {"compute-class-a2-ultragpu-1g", "compute-class-a2-ultragpu-4g"}
         elastic = {"arr-coc-0-1-stable", "llama-3-3-70b-canary", "llama-3-3-70b-stable"}
-        assert set(found["update"]) == classes | (elastic if migrate == "rolling" else set())
+        # The rules hold the forecast of what that costs.
+        assert set(found["update"]) == classes | {"models-rules"} | (elastic if migrate == "rolling" else set())
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201  (what a reviewer wants to see)
 
@@ -86,7 +87,9 @@ def test_rolling_starts_elastic_pods_anew_and_no_floor(record: Record) -> None:
     for name in changed(before, after)["update"]:
         one, other = (dict(fields(program.named(name).inputs)) for program in (before, after))
         paths = {path for path in one | other if one.get(path) != other.get(path)}
-        if not name.startswith("compute-class-"):
+        if name == "models-rules":
+            assert all(re.fullmatch(r"spec\.groups\[\d+\]\.rules\[\d+\]\.expr", path) for path in paths), paths
+        elif not name.startswith("compute-class-"):
             assert paths == {"spec.template.metadata.annotations.llmserve/capacity"}
     assert "llama-3-3-70b-stable-floor" not in changed(before, after)["update"]
 

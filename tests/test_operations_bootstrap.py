@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bootstrap import SERVICES, main, state_key
+from scripts.bootstrap import SERVICES, main, services, state_key
 from tests.operations_fakes import REPOSITORY, Answer, Fakes, Shell, tool, write_project
 
 
@@ -98,6 +98,18 @@ def test_a_stack_without_that_token_gets_no_secret(shell: Shell) -> None:
     assert "secrets" not in shown.replace("--secrets-provider", "").replace("encrypts the secrets", "")
 
 
+def test_a_stack_with_a_budget_gets_its_api_and_is_told_the_role(shell: Shell) -> None:
+    api, role = "billingbudgets.googleapis.com", "roles/billing.costsManager on the billing account"
+    without = shell.run(main, "prod", "--dry-run").out
+    assert api not in without
+    assert role not in without
+    account = "{billingAccount: 012345-6789AB-CDEF01, monthlyUsd: 1}"
+    write_project(shell.project, more=f"  llmserve:budget: {account}\n")
+    shown = shell.run(main, "prod", "--dry-run").out
+    assert api in shown
+    assert role in shown
+
+
 def test_the_example_project_is_refused(shell: Shell) -> None:
     write_project(shell.project, project="example-project")
     finished = shell.run(main, "prod", "--dry-run")
@@ -124,4 +136,6 @@ def test_every_api_that_is_called_is_enabled() -> None:
         "kms": "cloudkms",
         "secrets": "secretmanager",
     }
-    assert {other_names.get(name, name) for name in used} <= set(SERVICES)
+    other_names["billing"] = "billingbudgets"
+    assert {other_names.get(name, name) for name in used} <= set(services(budget=True))
+    assert set(services(budget=True)) - set(services(budget=False)) == {"billingbudgets"}

@@ -194,6 +194,13 @@ def lines(finished: Finished, verdict: str) -> list[str]:
     return [line.removeprefix(verdict).strip() for line in finished.out.splitlines() if line.startswith(verdict)]
 
 
+def test_the_api_of_budgets_is_wanted_where_there_is_a_budget(doctor: Doctor) -> None:
+    doctor.also("llmserve:budget: {billingAccount: 012345-6789AB-CDEF01, monthlyUsd: 1}")
+    finished = doctor.run()
+    assert finished.code == 1
+    assert "APIs: off: billingbudgets.googleapis.com" in finished.out
+
+
 def test_all_is_well(doctor: Doctor) -> None:
     finished = doctor.run()
     assert (finished.code, lines(finished, "problem")) == (0, []), finished.out

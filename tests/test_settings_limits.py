@@ -61,7 +61,7 @@ def test_every_key_of_a_stack_says_no(key: str, monkeypatch: pytest.MonkeyPatch)
     assert key in str(refused.value)
 
 
-WRONG_IN_A_BUDGET = {
+WRONG_IN_A_BUDGET: dict[str, tuple[dict[str, object], str, str]] = {
     "a lower-case account": ({"billingAccount": "012345-6789ab-cdef01"}, "budget.billingAccount", "must match"),
     "an account by its resource name": (
         {"billingAccount": "billingAccounts/012345-6789AB-CDEF01"},

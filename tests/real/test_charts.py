@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import versions
-from components.monitoring_stack import PROMETHEUS_URL
+from components.monitoring_stack import PROMETHEUS_URL, RELEASE
 from components.network import WEBHOOK_PORTS
+from monitoring.spend import labels_allowlist
 from planning.nodes import PLATFORM_CPUS, PLATFORM_GIB, allocatable_cpu, allocatable_memory_gib
 from tests.real import charts, rendered
 from tests.real.api_server import ApiServer, running
@@ -459,3 +460,12 @@ def test_the_api_server_refuses_what_a_chart_hands_on_misspelt(server: ApiServer
     answers = [server.apply(item, dry_run=True) for item in load_all(text) if item["kind"] == "Deployment"]
     (refused,) = [answer.message for answer in answers if not answer.accepted]
     assert "requestsx" in refused
+
+
+def test_kube_state_metrics_tells_the_labels_that_the_cost_rules_read_and_keeps_its_own(stack: str) -> None:
+    name = f"{RELEASE}-kube-state-metrics"
+    [container] = one(stack, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+    [allowed] = [argument for argument in container["args"] if argument.startswith("--metric-labels-allowlist=")]
+    assert allowed.partition("=")[2] == ",".join(labels_allowlist())
+    # Else Prometheus would call the node and the pod of a series `exported_node` and `exported_pod`.
+    assert all(endpoint["honorLabels"] for endpoint in one(stack, "ServiceMonitor", name)["spec"]["endpoints"])
