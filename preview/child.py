@@ -161,7 +161,7 @@ def _execute(run: Run) -> dict[str, Any]:
     result = _result(run, monitor, config)
     if run.list_modules:
         result["modules"] = [name for name, module in sys.modules.items() if _is_loaded(module)]
-    if run.cost and failure is None:
+    if run.cost and failure is None and not (run.optional and "cost" not in main):
         try:
             # After the program has come to rest, when all that it asks for is there.
             recorded = document(from_wire(result | {"secrets": sorted(config.secrets)}))

@@ -29,6 +29,7 @@ exit codes:
   0  shown
   1  the program itself failed; its own line and message are on standard error
   2  a wrong call, or a refusal: a stack or setting that the project or its program does not accept
+  3  shown, and --fail-on says no
 With several stacks nothing is shown unless all of them can be: the exit code is 2 if one is refused, else 1.
 
 examples:
@@ -39,8 +40,20 @@ examples:
   python -m preview prod --config-path -c 'models[0].scaling.min=1'
   python -m preview prod --cost
   python -m preview prod --cost --format html > cost.html
+  python -m preview dev prod --against origin/main
+  python -m preview dev prod --against --format markdown --fail-on delete,replace,policy
   python -m preview prod --manifests build/prod
 """
+
+
+_FAIL_ON: Final = ("delete", "replace", "policy", "budget")
+
+
+def _fail_on(text: str) -> tuple[str, ...]:
+    wanted = tuple(part.strip() for part in text.split(","))
+    if unknown := [part for part in wanted if part not in _FAIL_ON]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(_FAIL_ON)}")
+    return wanted
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("text", "json", "markdown", "html"),
         default="text",
         help="text: a tree (default); json: the document of `pulumi preview --json`, several stacks by name;"
-        " markdown and html: with --cost only",
+        " markdown and html: with --cost or --against",
     )
     made.add_argument("--lines", action="store_true", help="text: name the line that made each resource")
     made.add_argument("--details", action="store_true", help="text: show each resource's inputs")
@@ -100,6 +113,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         type=Path,
         help='with --cost: take the use of models from what `make simulate ARGS="--format json"` wrote',
+    )
+    made.add_argument(
+        "--against",
+        metavar="REVISION",
+        nargs="?",
+        const="origin/main",
+        help="show what differs from the merge base with REVISION (default: origin/main), both as git has them",
+    )
+    made.add_argument("--head", metavar="REVISION", help="with --against: the later revision (default: HEAD)")
+    made.add_argument(
+        "--uncommitted", action="store_true", help="with --against: the later revision is the folder as it stands"
+    )
+    made.add_argument(
+        "--fail-on",
+        metavar="LIST",
+        type=_fail_on,
+        default=(),
+        help=f"with --against: exit with 3 on any of {','.join(_FAIL_ON)}, separated by commas",
     )
     made.add_argument(
         "--manifests",
@@ -141,11 +172,16 @@ def run(arguments: Sequence[str] | None = None, *, prepared: Child | None = None
     try:
         options = parser().parse_args(arguments)
         stacks = list(dict.fromkeys(options.stacks))
-        if prepared is not None and (len(stacks) > 1 or options.manifests is not None):
+        several = len(stacks) > 1 or options.manifests is not None or options.against is not None
+        if prepared is not None and several:
             # Several programs share what this process loads for them.
             prepared.close()
             prepared = None
-        shown = _show(options, stacks, prepared, progress)
+        code = ExitCode.OK
+        if options.against is not None:
+            shown, code = _compare(options, stacks, progress)
+        else:
+            shown = _show(options, stacks, prepared, progress)
     except PreviewError as error:
         progress.clear()
         print(error, file=sys.stderr)
@@ -155,7 +191,50 @@ def run(arguments: Sequence[str] | None = None, *, prepared: Child | None = None
             prepared.close()
     progress.clear()
     print(shown)
-    return int(ExitCode.OK)
+    return int(code)
+
+
+def _compare(options: argparse.Namespace, stacks: Sequence[str], progress: _Progress) -> tuple[str, ExitCode]:
+    """Show what differs between two revisions, and say how the process has to end."""
+    from preview.diff import markdown, text
+    from preview.diff.report import report
+    from preview.errors import Refused
+    from preview.project import Override
+
+    unused = [
+        f"--{name.replace('_', '-')}"
+        for name in ("cost", "explain", "manifests", "usage", "lines", "details")
+        if getattr(options, name)
+    ]
+    if unused:
+        raise Refused(f"{', '.join(unused)} is not for --against, which shows all that differs: take it out")
+    if options.head is not None and options.uncommitted:
+        raise Refused("--head and --uncommitted name two later revisions: take one of them out")
+    made = report(
+        options.project,
+        stacks,
+        against=options.against,
+        head=options.head,
+        uncommitted=options.uncommitted,
+        overrides=[Override.parse(argument, is_path=options.config_path) for argument in options.config],
+        timeout=options.timeout,
+        progress=progress.show,
+    )
+    failing = made.fails_on(options.fail_on)
+    code = ExitCode.SAYS_NO if failing else ExitCode.OK
+    if any(one.head_failed for one in made.stacks):
+        code = ExitCode.REFUSED if any(one.refused for one in made.stacks) else ExitCode.PROGRAM_FAILED
+    if options.format == "json":
+        return json.dumps(text.document(made, failing), indent=4, ensure_ascii=False), code
+    if options.format == "html":
+        from preview.diff.page import page
+
+        return page(made, failing=failing), code
+    if options.format == "markdown":
+        return markdown.markdown(made, failing=failing).removesuffix("\n"), code
+    from preview.text import Style
+
+    return text.text(made, style=Style(color=_wants_color()), failing=failing), code
 
 
 def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | None, progress: _Progress) -> str:
@@ -173,6 +252,10 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
 
         check_folder(options.manifests)
     project = load_project(options.project)
+    if options.fail_on or options.head is not None or options.uncommitted:
+        from preview.errors import Refused
+
+        raise Refused("--fail-on, --head and --uncommitted are for --against: add it")
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])
 
     progress.show("loading the SDKs")
@@ -212,7 +295,7 @@ def _simulation(options: argparse.Namespace) -> Any:
 
     if not options.cost and (options.usage is not None or options.format in {"markdown", "html"}):
         wrong = "--usage" if options.usage is not None else f"--format {options.format}"
-        raise Refused(f"{wrong} is for --cost: add it")
+        raise Refused(f"{wrong} is for --cost or --against: add it")
     if options.usage is None:
         return None
     try:

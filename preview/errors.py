@@ -6,11 +6,12 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `python -m preview`; 3 is kept for a later `--fail-on`."""
+    """Exit codes of `python -m preview`."""
 
     OK = 0
     PROGRAM_FAILED = 1
     REFUSED = 2
+    SAYS_NO = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,8 @@ class Run:
     readable stand-ins, so that `apply` bodies run although it is a preview. `explain` asks the program for its own
     account of itself: the text that a function `explain()` of its main file returns. `cost` asks it for a price: the
     JSON that its function `cost(states, simulation)` makes of the recorded resources, as `preview.document` writes
-    them, and of `simulation`, the content of a file. `organization` is what `pulumi.get_organization()` says.
+    them, and of `simulation`, the content of a file; where it is `optional`, a program without that function
+    has no price. `organization` is what `pulumi.get_organization()` says.
     """
 
     project: Project
@@ -32,4 +33,5 @@ class Run:
     explain: bool = False
     cost: bool = False
     simulation: Any = None
+    optional: bool = False
     organization: str = "organization"

@@ -1,0 +1,474 @@
+"""What differs between two recordings of a stack: what is made, changed, replaced, renamed, deleted, and why.
+
+A replacement is predicted, by the rules of `rules`; the provider decides when it comes to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from preview.diff.rules import Rule, rule_for
+from preview.diff.values import Difference, comparable, differences
+from preview.snapshot import STACK_TYPE, Resource, Snapshot
+
+AUTONAME: Final = re.compile(r"-[0-9a-f]{7,8}$")
+OPTIONS: Final = (
+    "protect",
+    "retainOnDelete",
+    "deleteBeforeReplace",
+    "ignoreChanges",
+    "replaceOnChanges",
+    "customTimeouts",
+)
+"""Options whose change is shown, as `options.<name>`."""
+HOLDS_DATA: Final = (
+    "gcp:storage/bucket:Bucket",
+    "gcp:artifactregistry/repository:Repository",
+    "gcp:container/cluster:Cluster",
+    "gcp:compute/disk:Disk",
+    "gcp:sql/databaseInstance:DatabaseInstance",
+    "gcp:secretmanager/secret:Secret",
+    "kubernetes:core/v1:PersistentVolumeClaim",
+    "kubernetes:core/v1:PersistentVolume",
+    "kubernetes:core/v1:Namespace",
+    "kubernetes:apps/v1:StatefulSet",
+)
+"""Types with which data goes."""
+ALIKE: Final = 0.8
+"""The part of their values that a deleted and a new resource share where one looks like the other, renamed."""
+CLUSTER: Final = "gcp:container/cluster:Cluster"
+IDENTITY: Final = "clusterIdentifier"
+
+
+class Operation(StrEnum):
+    """What happens to a resource; in the order in which a reader wants to see them."""
+
+    DELETE = "delete"
+    REPLACE = "replace"
+    CREATE = "create"
+    UPDATE = "update"
+    RENAME = "rename"
+
+
+INVERSE: Final = {
+    Operation.DELETE: Operation.CREATE,
+    Operation.CREATE: Operation.DELETE,
+    Operation.REPLACE: Operation.REPLACE,
+    Operation.UPDATE: Operation.UPDATE,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a resource is replaced: the field, and who says that it cannot be changed."""
+
+    path: str
+    source: str
+    when: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What happens to one resource."""
+
+    operation: Operation
+    urn: str
+    """That of the later revision; of a deleted one, of the earlier."""
+    type: str
+    name: str
+    old_urn: str = ""
+    """Of a renamed one, what it was."""
+    fields: tuple[Difference, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    dependents: tuple[str, ...] = ()
+    """URNs of what needs it, directly or not; told of what is deleted or replaced."""
+    source: str = ""
+    """`path:line` of the call that makes it."""
+    was_protected: bool = False
+    custom: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether data goes with it."""
+        return self.type in HOLDS_DATA
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackChange:
+    """Everything that differs between two recordings of one stack."""
+
+    stack: str
+    changes: tuple[Change, ...]
+    unchanged: int
+    outputs: tuple[Difference, ...] = ()
+    config: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def of(self, operation: Operation) -> tuple[Change, ...]:
+        """All changes of one kind; components are not counted among them."""
+        return tuple(change for change in self.changes if change.operation is operation and change.custom)
+
+    @property
+    def counts(self) -> dict[Operation, int]:
+        """How many resources, by what happens to them; components are only made of others, and not counted."""
+        return {operation: len(self.of(operation)) for operation in Operation}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        return not self.changes and not self.outputs and not self.config
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pair:
+    """A resource in both revisions."""
+
+    before: Resource
+    after: Resource
+
+    @property
+    def renamed(self) -> bool:
+        return self.before.urn != self.after.urn
+
+
+@dataclass(kw_only=True, slots=True)
+class _Names:
+    """Names that a provider would choose, which hold a hash of the resource: the same for both ends of a pair."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    pattern: re.Pattern[str] | None = None
+
+    def freeze(self) -> None:
+        if self.texts:
+            longest_first = sorted(self.texts, key=len, reverse=True)
+            self.pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __call__(self, text: str) -> str:
+        return text if self.pattern is None else self.pattern.sub(lambda found: self.texts[found[0]], text)
+
+
+def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> StackChange:
+    """Compare two recordings of a stack; None is a revision without it."""
+    old, new = _resources(before), _resources(after)
+    pairs = _paired(old, new)
+    matched = {pair.before.urn for pair in pairs}, {pair.after.urn for pair in pairs}
+    names = _names(pairs, old, new)
+    changes = [
+        *(_gone(resource) for urn, resource in old.items() if urn not in matched[0]),
+        *(_made(resource) for urn, resource in new.items() if urn not in matched[1]),
+        *(found for pair in pairs if (found := _changed(pair, names, new)) is not None),
+    ]
+    changes = _cascade(changes, pairs, new)
+    changes = _told_apart(changes, old, new, names)
+    changes = [_with_dependents(change, old, new) for change in changes]
+    changes.sort(key=lambda change: (list(Operation).index(change.operation), change.type, change.urn))
+    touched = {change.urn for change in changes}
+    config = differences(_config(before), _config(after))
+    return StackChange(
+        stack=stack,
+        changes=tuple(changes),
+        unchanged=sum(pair.after.custom and pair.after.urn not in touched for pair in pairs),
+        outputs=tuple(differences(_outputs(before, names[0]), _outputs(after, names[1]))),
+        config=tuple(config),
+        notes=tuple(_cluster_notes(changes)),
+    )
+
+
+def _resources(snapshot: Snapshot | None) -> dict[str, Resource]:
+    return {} if snapshot is None else {r.urn: r for r in snapshot.resources if r.type != STACK_TYPE}
+
+
+def _config(snapshot: Snapshot | None) -> Any:
+    if snapshot is None:
+        return {}
+    return {key: "[secret]" if key in snapshot.secret_keys else text for key, text in snapshot.config.items()}
+
+
+def _outputs(snapshot: Snapshot | None, names: _Names) -> Any:
+    return {} if snapshot is None else comparable(dict(snapshot.outputs), names)
+
+
+def _paired(old: Mapping[str, Resource], new: Mapping[str, Resource]) -> list[_Pair]:
+    """Pair by URN, then by the aliases that the later revision gives, and those that a renamed parent hands on."""
+    pairs = {urn: _Pair(before=old[urn], after=new[urn]) for urn in new if urn in old}
+    free = {urn for urn in old if urn not in pairs}
+    for urn, resource in new.items():
+        if urn in pairs:
+            continue
+        found = next((alias for alias in _aliases(resource, new, pairs) if alias in free), None)
+        if found is not None:
+            free.discard(found)
+            pairs[urn] = _Pair(before=old[found], after=resource)
+    return list(pairs.values())
+
+
+def _aliases(resource: Resource, new: Mapping[str, Resource], pairs: Mapping[str, _Pair]) -> Iterator[str]:
+    """Yield the URNs that a resource may have had; parents come before their children in a recording.
+
+    As the engine makes them: `generateAliases` of pkg/resource/deploy/step_generator.go in pulumi/pulumi.
+    """
+    parent = pairs.get(resource.parent)
+    was = parent.before if parent is not None and parent.renamed else new.get(resource.parent)
+    for alias in resource.options.get("aliases", ()):
+        if isinstance(alias, str):
+            yield alias
+            continue
+        name = str(alias.get("name") or resource.name)
+        token = str(alias.get("type") or resource.type)
+        place = was
+        if alias.get("noParent"):
+            place = None
+        elif alias.get("parentUrn"):
+            stated = str(alias["parentUrn"])
+            place = next((one for one in new.values() if one.urn == stated), None)
+            if place is None:
+                yield _urn_under(resource.urn, stated, token, name)
+                continue
+        yield _urn(resource.urn, place, token, name)
+    if parent is not None and parent.renamed:
+        name = resource.name
+        if name.startswith(parent.after.name):
+            name = parent.before.name + name.removeprefix(parent.after.name)
+        yield _urn(resource.urn, parent.before, resource.type, name)
+
+
+def _urn(like: str, parent: Resource | None, token: str, name: str) -> str:
+    head = "::".join(like.split("::")[:2])
+    chain = "" if parent is None or parent.type == STACK_TYPE else f"{_types(parent.urn)}$"
+    return f"{head}::{chain}{token}::{name}"
+
+
+def _urn_under(like: str, parent_urn: str, token: str, name: str) -> str:
+    head = "::".join(like.split("::")[:2])
+    types = _types(parent_urn)
+    chain = "" if types == STACK_TYPE else f"{types}$"
+    return f"{head}::{chain}{token}::{name}"
+
+
+def _types(urn: str) -> str:
+    return urn.split("::")[2]
+
+
+def _names(pairs: Sequence[_Pair], old: Mapping[str, Resource], new: Mapping[str, Resource]) -> tuple[_Names, _Names]:
+    """Give both ends of a pair the same text for a name that the provider chooses."""
+    before, after = _Names(), _Names()
+    for pair in pairs:
+        for resource, names in ((pair.before, before), (pair.after, after)):
+            if chosen := _autoname(resource):
+                names.texts[chosen] = f"{pair.before.name}-[chosen by the provider]"
+    for resources, names in ((old, before), (new, after)):
+        for resource in resources.values():
+            if (chosen := _autoname(resource)) and chosen not in names.texts:
+                names.texts[chosen] = f"{resource.name}-[chosen by the provider]"
+        names.freeze()
+    return before, after
+
+
+def _autoname(resource: Resource) -> str:
+    for found in (resource.inputs.get("name"), _metadata_name(resource)):
+        if isinstance(found, str) and AUTONAME.sub("", found) == resource.name and found != resource.name:
+            return found
+    return ""
+
+
+def _metadata_name(resource: Resource) -> Any:
+    metadata = resource.inputs.get("metadata")
+    return metadata.get("name") if isinstance(metadata, dict) else None
+
+
+def _gone(resource: Resource) -> Change:
+    return Change(
+        operation=Operation.DELETE,
+        urn=resource.urn,
+        type=resource.type,
+        name=resource.name,
+        source=resource.source,
+        was_protected=bool(resource.options.get("protect")),
+        custom=resource.custom,
+    )
+
+
+def _made(resource: Resource) -> Change:
+    return Change(
+        operation=Operation.CREATE,
+        urn=resource.urn,
+        type=resource.type,
+        name=resource.name,
+        source=resource.source,
+        custom=resource.custom,
+    )
+
+
+def _changed(pair: _Pair, names: tuple[_Names, _Names], new: Mapping[str, Resource]) -> Change | None:
+    before, after = pair.before, pair.after
+    fields = [
+        found
+        for found in differences(comparable(dict(before.inputs), names[0]), comparable(dict(after.inputs), names[1]))
+        if not _is_ignored(found.path, after)
+    ]
+    provider = new.get(after.provider.rpartition("::")[0])
+    reasons = tuple(_reasons(fields, after, provider))
+    fields += _options(before, after)
+    if not fields and not pair.renamed:
+        return None
+    operation = Operation.REPLACE if reasons else Operation.UPDATE if fields else Operation.RENAME
+    return Change(
+        operation=operation,
+        urn=after.urn,
+        type=after.type,
+        name=after.name,
+        old_urn=before.urn if pair.renamed else "",
+        fields=tuple(fields),
+        reasons=reasons,
+        source=after.source,
+        was_protected=bool(before.options.get("protect")),
+        custom=after.custom,
+    )
+
+
+def _is_ignored(path: str, resource: Resource) -> bool:
+    """Whether the engine takes the old value for this path: it is, or is inside, what `ignoreChanges` names."""
+    return any(_is_inside(path, ignored) for ignored in resource.options.get("ignoreChanges", ()))
+
+
+def _is_inside(path: str, outer: str) -> bool:
+    return path == outer or path.startswith((f"{outer}.", f"{outer}["))
+
+
+def _options(before: Resource, after: Resource) -> list[Difference]:
+    old, new = (
+        {name: comparable(one.options[name]) for name in OPTIONS if one.options.get(name)} for one in (before, after)
+    )
+    return list(differences(old, new, "options"))
+
+
+def _reasons(fields: Sequence[Difference], resource: Resource, provider: Resource | None) -> Iterator[Reason]:
+    inputs = dict(provider.inputs) if provider is not None else {}
+    asked = resource.options.get("replaceOnChanges", ())
+    for found in fields:
+        rule: Rule | None = rule_for(resource.type, found.path, before=found.before, after=found.after, provider=inputs)
+        if rule is not None:
+            yield Reason(path=found.path, source=rule.source, when=rule.when)
+        elif any(
+            found.path == path or found.path.startswith((f"{path}.", f"{path}[")) or path == "*" for path in asked
+        ):
+            yield Reason(path=found.path, source="replaceOnChanges in the program")
+
+
+def _cascade(changes: list[Change], pairs: Sequence[_Pair], new: Mapping[str, Resource]) -> list[Change]:
+    """Replace what takes a field that cannot change from something that is made anew, and what its provider makes."""
+    by_urn = {change.urn: change for change in changes}
+    replaced = {urn for urn, change in by_urn.items() if change.operation is Operation.REPLACE}
+    while True:
+        found = {
+            pair.after.urn: reason
+            for pair in pairs
+            if pair.after.urn not in replaced and (reason := _follows(pair.after, replaced, new)) is not None
+        }
+        if not found:
+            return list(by_urn.values())
+        for urn, reason in found.items():
+            resource = new[urn]
+            made = by_urn.get(urn) or replace(_made(resource), operation=Operation.REPLACE)
+            by_urn[urn] = replace(made, operation=Operation.REPLACE, reasons=(*made.reasons, reason))
+        replaced |= found.keys()
+
+
+def _follows(resource: Resource, replaced: set[str], new: Mapping[str, Resource]) -> Reason | None:
+    provider = resource.provider.rpartition("::")[0]
+    if provider in replaced and resource.custom and not resource.is_provider:
+        return Reason(path="its provider", source=f"{new[provider].name} is made anew")
+    inputs = dict(new[provider].inputs) if provider in new else {}
+    for name, urns in resource.property_dependencies.items():
+        for urn in urns:
+            rule = rule_for(resource.type, name, provider=inputs) if urn in replaced else None
+            if rule is not None and rule.path == name:
+                return Reason(path=name, source=f"{new[urn].name} is made anew; {rule.source}", when=rule.when)
+    return None
+
+
+def _told_apart(
+    changes: list[Change], old: Mapping[str, Resource], new: Mapping[str, Resource], names: tuple[_Names, _Names]
+) -> list[Change]:
+    """Say of a deleted and a new resource that are nearly alike that an alias would make it a rename."""
+    gone = [change for change in changes if change.operation is Operation.DELETE]
+    made = [change for change in changes if change.operation is Operation.CREATE]
+    noted: dict[str, str] = {}
+    for lost in gone:
+        near = [one for one in made if one.type == lost.type and one.urn not in noted]
+        best = max(near, key=lambda one: _alike(old[lost.urn], new[one.urn], names), default=None)
+        if best is None or _alike(old[lost.urn], new[best.urn], names) < ALIKE:
+            continue
+        noted[lost.urn] = f"{best.name} is nearly the same: renamed without an alias, it is made anew"
+        noted[best.urn] = (
+            f'nearly the same as {lost.name}: aliases=[pulumi.Alias(name="{lost.name}")] would keep that one'
+        )
+        if _types(lost.urn) != _types(best.urn):
+            noted[best.urn] = (
+                f"nearly the same as {lost.name}: aliases=[pulumi.Alias(...)] with its old parent keeps it"
+            )
+    return [
+        replace(change, notes=(*change.notes, noted[change.urn])) if change.urn in noted else change
+        for change in changes
+    ]
+
+
+def _alike(before: Resource, after: Resource, names: tuple[_Names, _Names]) -> float:
+    """The part of two resources' values that is the same; of what is a component, of names alone nothing is known."""
+    if not before.custom or not before.inputs or not after.inputs:
+        return 0.0
+    old, new = comparable(dict(before.inputs), names[0]), comparable(dict(after.inputs), names[1])
+    count = max(_leaves(old), _leaves(new), 1)
+    differing = sum(max(_leaves(found.before), _leaves(found.after), 1) for found in differences(old, new))
+    return 1 - differing / count
+
+
+def _leaves(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_leaves, value.values()))
+    return sum(map(_leaves, value)) if isinstance(value, list) else 1
+
+
+def _with_dependents(change: Change, old: Mapping[str, Resource], new: Mapping[str, Resource]) -> Change:
+    if change.operation not in (Operation.DELETE, Operation.REPLACE) or not change.custom:
+        return change
+    resources = old if change.operation is Operation.DELETE else new
+    return replace(change, dependents=tuple(sorted(_dependents(change.urn, resources))))
+
+
+def _dependents(urn: str, resources: Mapping[str, Resource]) -> set[str]:
+    found: set[str] = set()
+    wanted = {urn}
+    while wanted:
+        wanted = {
+            other
+            for other, resource in resources.items()
+            if other not in found
+            and other != urn
+            and resource.custom
+            and wanted & {*resource.dependencies, resource.provider.rpartition("::")[0]}
+        }
+        found |= wanted
+    return found
+
+
+def _cluster_notes(changes: Sequence[Change]) -> Iterator[str]:
+    """A replaced cluster must be told by its provider, or its objects would be taken for alive."""
+    replaced = [change for change in changes if change.type == CLUSTER and change.operation is Operation.REPLACE]
+    told = any(
+        found.path == IDENTITY
+        for change in changes
+        if change.type == "pulumi:providers:kubernetes"
+        for found in change.fields
+    )
+    if replaced and not told:
+        names = ", ".join(change.name for change in replaced)
+        yield (
+            f"{names} is made anew and no provider's {IDENTITY} changes: the engine would take everything in the old "
+            "cluster for alive. Raise clusterGeneration with it"
+        )
