@@ -8,6 +8,7 @@ declared type; a key of the project that a stack file misspells at its top level
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -452,7 +453,9 @@ def _holds_secure(value: Any) -> bool:
 
 def _replace_secure(value: Any, label: str, declared: Declaration, stand_ins: set[str]) -> Any:
     if _is_secure(value):
-        stand_in = _STAND_INS.get(declared.type or "", f"[secret {label}]")
+        # Another ciphertext is another secret, which a comparison of two revisions has to see.
+        digest = hashlib.sha256(value["secure"].encode()).hexdigest()[:10]
+        stand_in = _STAND_INS.get(declared.type or "", f"[secret {label} {digest}]")
         stand_ins.add(stand_in if isinstance(stand_in, str) else "")
         return stand_in
     nested = replace(declared, type=None)

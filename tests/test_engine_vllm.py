@@ -178,7 +178,8 @@ def test_no_panel_is_without_its_series() -> None:
     assert board == json.loads(serving_dashboard([replace(SERVED, engine=TGI)]))
     queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     read = set().union(*(series_of(without_macros(query)) for query in queries))
-    assert {name for name in read if name.startswith("llm:")} <= recorded
+    # What it costs is the same for every engine: tests/test_monitoring_spend.py has it.
+    assert {name for name in read if name.startswith("llm:") and "usd" not in name and "priced" not in name} <= recorded
     assert not [name for name in read if name.startswith("vllm:")]
 
 
@@ -414,7 +415,7 @@ def test_keda_and_the_rules_ask_for_vllms_series(program: Snapshot) -> None:
     assert asked >= GAUGES
     assert not [name for name in asked if name.startswith("tgi_")]
     [rules] = [r for r in program.resources if r.name == "models-rules"]
-    assert spec(rules)["groups"] == rule_groups([replace(SERVED, p95_seconds=None, availability=None)])
+    assert spec(rules)["groups"][:-1] == rule_groups([replace(SERVED, p95_seconds=None, availability=None)])
 
 
 def test_tgi_gets_no_arguments(prod: Snapshot) -> None:

@@ -1,5 +1,6 @@
 """The project and stack files: merging, checking and paths as the engine has them."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_defaults_and_values_of_the_project_are_merged_as_text(load: Load) -> No
         "shop:ratio": "0.5",
         "shop:replicas": "2",
         "shop:spot": "false",
-        "shop:token": "[secret shop:token]",
+        "shop:token": stand_in("shop:token", "v1:abc"),
         "shop:zones": '["a","b"]',
     }
 
@@ -84,11 +85,16 @@ def test_structured_values_are_json_with_sorted_keys(load: Load) -> None:
     assert values["shop:models"] == '[{"a":{"y":null},"gpus":1,"name":"b"}]'
 
 
+def stand_in(label: str, ciphertext: str) -> str:
+    """What stands for an encrypted value: another ciphertext is another secret."""
+    return f"[secret {label} {hashlib.sha256(ciphertext.encode()).hexdigest()[:10]}]"
+
+
 def test_encrypted_values_are_stand_ins_and_their_keys_secret(load: Load) -> None:
     loaded = load(STACK + "  shop:models:\n    - {name: a, key: {secure: v1:xyz}}\n")
     assert loaded.secret_keys == {"shop:token", "shop:models"}
-    assert json.loads(loaded.values["shop:models"])[0]["key"] == "[secret shop:models[0].key]"
-    assert loaded.secrets == {"[secret shop:token]", "[secret shop:models[0].key]"}
+    assert json.loads(loaded.values["shop:models"])[0]["key"] == stand_in("shop:models[0].key", "v1:xyz")
+    assert loaded.secrets == {stand_in("shop:token", "v1:abc"), stand_in("shop:models[0].key", "v1:xyz")}
 
 
 def test_what_pulumi_writes_itself_is_accepted_and_an_environment_warned_of(load: Load) -> None:

@@ -101,7 +101,7 @@ def test_the_cost_is_hours_times_price_and_says_what_is_not_in_it(monkeypatch: p
     nodes = sum(seconds / 3600 * (prices[kind] or 0) for (kind, _), seconds in results.node_seconds.items())
     downloads = len(results.starts) * 141.1 * 0.045
     assert told["cost"]["total"] == pytest.approx(nodes + downloads, abs=0.01)
-    assert any("README" in left_out for left_out in told["cost"]["unpriced"])
+    assert any("--cost" in left_out for left_out in told["cost"]["unpriced"])
     assert made(plan, "arr-coc-0-1").weights_gb is None
     coc = document(made(plan, "arr-coc-0-1"), run(made(plan, "arr-coc-0-1")))
     assert "what a start downloads" in coc["cost"]["unpriced"]

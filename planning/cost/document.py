@@ -139,9 +139,9 @@ def _line(line: Line) -> Document:
         "resource": line.resource,
         "model": line.model or None,
         "quantity": {
-            "low": round(line.quantity.low, 2),
-            "expected": round(line.quantity.expected, 2),
-            "high": round(line.quantity.high, 2),
+            "low": round(line.quantity.low, 6),
+            "expected": round(line.quantity.expected, 6),
+            "high": round(line.quantity.high, 6),
         },
         "unit": line.unit,
         "rate": line.rate,

@@ -14,6 +14,7 @@ from typing import Any, Final
 from preview.diff.rules import Rule, rule_for
 from preview.diff.values import Difference, comparable, differences
 from preview.snapshot import STACK_TYPE, Resource, Snapshot
+from preview.values import Secret
 
 AUTONAME: Final = re.compile(r"-[0-9a-f]{7,8}$")
 OPTIONS: Final = (
@@ -186,7 +187,9 @@ def _resources(snapshot: Snapshot | None) -> dict[str, Resource]:
 def _config(snapshot: Snapshot | None) -> Any:
     if snapshot is None:
         return {}
-    return {key: "[secret]" if key in snapshot.secret_keys else text for key, text in snapshot.config.items()}
+    return comparable(
+        {key: Secret(text) if key in snapshot.secret_keys else text for key, text in snapshot.config.items()}
+    )
 
 
 def _outputs(snapshot: Snapshot | None, names: _Names) -> Any:

@@ -72,7 +72,7 @@ def without_secrets(text: str) -> str:
 def _fitted(blocks: Sequence[Block], limit: int) -> str:
     """Put blocks together, in their order, with as many as fit, by priority."""
     # A secret is never longer than what stands for it, but for a very short one, which none of the patterns takes.
-    room = limit - 400
+    room = limit - 1200
     sizes = [len(block.text.encode()) + 2 for block in blocks]
     kept = {number for number, block in enumerate(blocks) if block.priority == 0}
     used = sum(sizes[number] for number in kept)
@@ -103,8 +103,8 @@ def _fitted(blocks: Sequence[Block], limit: int) -> str:
 
 def _left_out(left: Sequence[str]) -> str:
     names = list(dict.fromkeys(left))
-    told = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return f"_Left out, because a comment holds no more: {told}. The whole report is in the run's artifact._"[:350]
+    told = ", ".join(escape(cut(name, 80)) for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"_Left out, because a comment holds no more: {told}. The whole report is in the run's artifact._"
 
 
 def _head(report: Report, failing: Sequence[str]) -> str:
@@ -255,8 +255,10 @@ def _line(change: Change) -> str:
 
 
 def _title(change: Change) -> str:
-    where = f" ({html.escape(cut(change.source, 100))})" if change.source else ""
-    return f"{html.escape(short_type(change.type))} {html.escape(cut(change.name, _LONGEST_NAME))}{where}"
+    where = f" ({cut(change.source, 100)})" if change.source else ""
+    # Inside of HTML: no Markdown is read there, but whoever is mentioned is told.
+    title = f"{short_type(change.type)} {cut(change.name, _LONGEST_NAME)}{where}"
+    return html.escape(printable(title).replace("\n", " ")).replace("@", "&#64;")
 
 
 def _change(change: Change) -> str:
@@ -343,6 +345,8 @@ def _fence(text: str, language: str = "text") -> str:
 def code(text: str) -> str:
     """Write a text as code in a line, whatever is in it."""
     told = printable(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    # In code they would be harmless, were it not for tables and blocks of HTML around it.
+    told = told.replace("<", "‹").replace(">", "›")
     return f"`{told or ' '}`"
 
 

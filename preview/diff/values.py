@@ -84,7 +84,7 @@ def comparable(value: Any, rename: Callable[[str], str] = str) -> Any:  # noqa: 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
     """Yield every difference between two comparable values."""
-    if before is after or _same(before, after):
+    if before is after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
@@ -94,16 +94,14 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]
     if isinstance(before, list) and isinstance(after, list):
         yield from _in_lists(before, after, path)
         return
+    # True is 1 for Python, and not for anybody else.
+    if type(before) is type(after) and before == after:
+        return
     parsed = _as_json(before), _as_json(after)
     if parsed[0] is not None and parsed[1] is not None and type(parsed[0]) is type(parsed[1]):
         yield from differences(*parsed, path=path)
         return
     yield Difference(path=path, before=before, after=after)
-
-
-def _same(before: Any, after: Any) -> bool:
-    # True is 1 for Python, and not for anybody else.
-    return type(before) is type(after) and bool(before == after)
 
 
 def _is_plain(key: str) -> bool:
@@ -116,18 +114,25 @@ def _in_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Differ
         for name in dict.fromkeys([*named[0], *named[1]]):
             yield from differences(named[0].get(name, MISSING), named[1].get(name, MISSING), f"{path}[{name}]")
         return
-    old_texts, new_texts = (
-        [json.dumps(item, sort_keys=True, default=repr) for item in items] for items in (before, after)
-    )
-    matcher = difflib.SequenceMatcher(a=old_texts, b=new_texts, autojunk=False)
-    for tag, first, last, start, end in matcher.get_opcodes():
+    old, new = ([json.dumps(item, sort_keys=True, default=repr) for item in items] for items in (before, after))
+    if new < old:
+        # What two sequences have in common may be found in several ways: one of them, whichever comes first.
+        yield from (found.inverse for found in _in_sequences(after, before, new, old, path))
+    else:
+        yield from _in_sequences(before, after, old, new, path)
+
+
+def _in_sequences(
+    before: list[Any], after: list[Any], old: list[str], new: list[str], path: str
+) -> Iterator[Difference]:
+    for tag, first, last, start, end in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if tag == "equal":
             continue
         for offset in range(max(last - first, end - start)):
-            old = before[first + offset] if first + offset < last else MISSING
-            new = after[start + offset] if start + offset < end else MISSING
-            place = first + offset if old is not MISSING else start + offset
-            yield from differences(old, new, f"{path}[{place}]")
+            was = before[first + offset] if first + offset < last else MISSING
+            now = after[start + offset] if start + offset < end else MISSING
+            place = first + offset if was is not MISSING else start + offset
+            yield from differences(was, now, f"{path}[{place}]")
 
 
 def _naming(before: Sequence[Any], after: Sequence[Any]) -> str | None:
