@@ -31,7 +31,8 @@ class ImageRegistry(pulumi.ComponentResource):
                 location=plan.stack.region,
                 format="DOCKER",
                 description="Images of your own models",
-                opts=child,
+                # The one thing here that nobody could fetch again.
+                opts=pulumi.ResourceOptions(parent=self, protect=plan.stack.deletion_protection),
             )
         ]
         for repository, upstream in plan.upstreams.items():

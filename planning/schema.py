@@ -26,6 +26,7 @@ from pydantic.alias_generators import to_camel
 
 from catalog.gpu_machines import GpuType
 from monitoring.engine_metrics import WORDS
+from planning.policies import EVERY, Level, Policy
 
 
 class Capacity(StrEnum):
@@ -352,6 +353,15 @@ class MonthlyBudget(Declared):
     """Parts of the amount; 1 is all of it."""
 
 
+def _rule(name: str) -> str:
+    if name not in (EVERY, *Policy):
+        raise Wrong("is no rule of the policy pack", f"one of {', '.join((EVERY, *Policy))}")
+    return name
+
+
+PolicyName = Annotated[str, AfterValidator(_rule)]
+
+
 def _no_budget(written: object) -> object:
     return None if written == {} else written
 
@@ -392,4 +402,8 @@ class Stack(Declared):
     usage: Usage
     budget: Annotated[MonthlyBudget | None, BeforeValidator(_no_budget)]
     """None, where the setting is an empty object."""
+    policies: dict[PolicyName, Annotated[Level, Field(strict=False)]]
+    """Levels of the policy pack's rules by name, and by `default` of the others; mandatory where nothing is said."""
+    max_usd_per_hour: Annotated[int, Field(ge=0)]
+    """Of expected spending on GPU nodes, in whole US dollars; 0 sets no maximum."""
     models: Annotated[tuple[Model, ...], Field(strict=False)]

@@ -67,11 +67,11 @@ class _InPlace(ThreadPoolExecutor):
 def execute(run: Run) -> dict[str, Any]:
     """Run the program and return what it asked for, or under `failure` why it did not get that far."""
     gc.disable()
-    _become_a_fresh_interpreter(run)
+    become_a_fresh_interpreter(run)
     return contextvars.Context().run(_execute, run)
 
 
-def _become_a_fresh_interpreter(run: Run) -> None:
+def become_a_fresh_interpreter(run: Run) -> None:
     """Take away what the parent has and the engine's Python host would not."""
     root, program = str(run.project.root), run.project.program
     foreign = {"", root, str(Path.cwd()), _ENGINE_ROOT, str(program.parent)}
@@ -168,7 +168,15 @@ def _execute(run: Run) -> dict[str, Any]:
             cost = _function(main, "cost", project)([step["newState"] for step in recorded["steps"]], run.simulation)
         except BaseException as error:  # noqa: BLE001 - as above
             failure = _explain(error, monitor, project)
-    return result | {"failure": failure, "explanation": "".join(explanation), "cost": cost}
+    judged = None
+    if run.policy and failure is None:
+        from preview.pack import judge_here  # noqa: PLC0415 - pulumi-policy is loaded for those who ask
+
+        try:
+            judged = judge_here(project, from_wire(result | {"secrets": sorted(config.secrets)}))
+        except BaseException as error:  # noqa: BLE001 - as above
+            failure = _explain(error, monitor, project)
+    return result | {"failure": failure, "explanation": "".join(explanation), "cost": cost, "judged": judged}
 
 
 def _result(run: Run, monitor: Monitor, config: StackConfig) -> dict[str, Any]:
@@ -242,7 +250,7 @@ def _explain(error: BaseException, monitor: Monitor, project: Project) -> dict[s
     if isinstance(error, pulumi.RunError):
         return {"kind": "error", "message": str(error)}
     # The innermost cause that has lines of the project is the one that a person can act upon.
-    own = [(cause, lines) for cause in chain if (lines := _project_lines(cause, project.root))]
+    own = [(cause, lines) for cause in chain if (lines := project_lines(cause, project.root))]
     cause, lines = own[0] if own else (error, [])
     if isinstance(cause, SyntaxError):
         lines = _syntax_line(cause, project.root) or lines
@@ -264,7 +272,8 @@ def _causes(error: BaseException | None) -> Any:
         error = error.__cause__ or error.__context__
 
 
-def _project_lines(error: BaseException, root: Path) -> list[str]:
+def project_lines(error: BaseException, root: Path) -> list[str]:
+    """The lines of the project that an error came through, each with its text."""
     lines = []
     for frame in traceback.extract_tb(error.__traceback__):
         relative = _relative(frame.filename, root)

@@ -13,10 +13,10 @@ import os
 import signal
 import sys
 import tempfile
-from typing import IO, TYPE_CHECKING, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
-    from preview.request import Run
+    from preview.request import Judging, Run
 
 _CHUNK: Final = 1 << 16
 
@@ -33,7 +33,7 @@ def reap() -> None:
 class Child:
     """A child that was forked. It is told what to run at once, or by `tell` once that is known."""
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(self, run: Run | Judging | None = None) -> None:
         """Fork. Without a run the child loads the SDK and waits to be told."""
         self.result, sending = os.pipe()
         told, self._telling = os.pipe()
@@ -117,7 +117,7 @@ class Child:
             self.wait()
 
 
-def _live(run: Run | None, told: int, sending: int, prints: list[int]) -> NoReturn:
+def _live(run: Run | Judging | None, told: int, sending: int, prints: list[int]) -> NoReturn:
     """Run the program, send the result and end without returning."""
     code = 1
     try:
@@ -125,12 +125,12 @@ def _live(run: Run | None, told: int, sending: int, prints: list[int]) -> NoRetu
         os.setpgid(0, 0)
         _redirect(prints)
         # Imported here, so that a parent with one stack to run needs no SDK.
-        from preview.child import execute, summary
+        from preview.child import summary
 
         if run is None:
             run = _wait_to_be_told(told)
         if run is not None:
-            text = summary(execute(run))
+            text = summary(_answer(run))
             sys.stdout.flush()
             sys.stderr.flush()
             with os.fdopen(sending, "wb") as pipe:
@@ -143,6 +143,18 @@ def _live(run: Run | None, told: int, sending: int, prints: list[int]) -> NoRetu
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _answer(asked: Run | Judging) -> dict[str, Any]:
+    from preview.request import Judging
+
+    if isinstance(asked, Judging):
+        from preview.judging import execute as judge
+
+        return judge(asked)
+    from preview.child import execute
+
+    return execute(asked)
 
 
 def _wait_to_be_told(told: int) -> Run | None:

@@ -96,6 +96,8 @@ class Snapshot:
     """What the program says of itself; empty unless asked for."""
     cost: Any = None
     """What the program says that all this costs, as plain JSON; None unless asked for."""
+    judged: Any = None
+    """What the policy pack says, as `preview.pack` answers; None unless asked for. `preview.policies.of` reads it."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Every text that must not be shown anywhere."""
 
@@ -135,6 +137,7 @@ def from_wire(wire: Mapping[str, Any]) -> Snapshot:
         modules=tuple(wire.get("modules", ())),
         explanation=wire["explanation"],
         cost=wire.get("cost"),
+        judged=wire.get("judged"),
         secrets=frozenset(wire["secrets"]),
     )
 
