@@ -54,8 +54,30 @@ def policies() -> list[Policy]:
     """Make the policies of the stack that the engine, or the offline preview, has told this process about."""
     declared = settings.load()
     facts, levels = facts_of(declared), levels_of(declared.stack)
-    seen: dict[str, Seen] = {}
-    return [_policy(rule, levels[rule.name], facts, seen) for rule in RULES]
+    memory = Memory()
+    return [_policy(rule, levels[rule.name], facts, memory) for rule in RULES]
+
+
+class Memory:
+    """What each resource was asked to be, as the engine has told this process."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._seen: dict[str, tuple[Seen, set[Name]]] = {}
+
+    def of(self, args: ResourceValidationArgs, rule: Name) -> Seen:
+        """Take the resource that a rule is asked about. A rule that is asked again about one sees it anew."""
+        known = self._seen.get(args.urn)
+        if known is None or rule in known[1]:
+            # Taking properties apart is most of the work, and all rules are asked about the same one after the other.
+            known = self._seen[args.urn] = (_seen(args), set())
+        known[1].add(rule)
+        return known[0]
+
+    def recall(self, resource: PolicyResource) -> Seen:
+        """Take a resource of the whole stack; what is only read was not seen before."""
+        known = self._seen.get(resource.urn)
+        return _seen(resource) if known is None else known[0]
 
 
 def levels_of(stack: Stack) -> dict[Name, Level]:
@@ -87,13 +109,12 @@ def facts_of(declared: settings.Settings) -> Facts:
     )
 
 
-def _policy(rule: Rule, level: Level, facts: Facts, seen: dict[str, Seen]) -> Policy:
+def _policy(rule: Rule, level: Level, facts: Facts, memory: Memory) -> Policy:
     name, description, enforcement_level = rule.name.value, rule.description, LEVELS[level]
     if (of_resource := rule.of_resource) is not None:
 
         def one(args: ResourceValidationArgs, report: ReportViolation) -> None:
-            seen[args.urn] = _seen(args)
-            _report(of_resource(seen[args.urn], facts), report)
+            _report(of_resource(memory.of(args, rule.name), facts), report)
 
         return ResourceValidationPolicy(name, description, one, enforcement_level)
     of_stack = rule.of_stack
@@ -103,9 +124,7 @@ def _policy(rule: Rule, level: Level, facts: Facts, seen: dict[str, Seen]) -> Po
     def all_of_it(args: StackValidationArgs, report: ReportViolation) -> None:
         if rule.name is Name.MAX_USD_PER_HOUR and not facts.max_usd_per_hour:
             args.not_applicable(NO_MAXIMUM)
-        # What is only read was not seen before.
-        resources = [seen.get(resource.urn) or _seen(resource) for resource in args.resources]
-        _report(of_stack(resources, facts), report)
+        _report(of_stack([memory.recall(resource) for resource in args.resources], facts), report)
 
     return StackValidationPolicy(name, description, all_of_it, enforcement_level)
 

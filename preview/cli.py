@@ -29,7 +29,7 @@ exit codes:
   0  shown
   1  the program itself failed; its own line and message are on standard error
   2  a wrong call, or a refusal: a stack or setting that the project or its program does not accept
-  3  shown, and --fail-on says no
+  3  shown, and a mandatory policy is violated (--policy), or --fail-on says no
 With several stacks nothing is shown unless all of them can be: the exit code is 2 if one is refused, else 1.
 
 examples:
@@ -42,6 +42,7 @@ examples:
   python -m preview prod --cost --format html > cost.html
   python -m preview dev prod --against origin/main
   python -m preview dev prod --against --format markdown --fail-on delete,replace,policy
+  python -m preview prod --policy
   python -m preview prod --manifests build/prod
 """
 
@@ -107,6 +108,11 @@ def parser() -> argparse.ArgumentParser:
         "--cost",
         action="store_true",
         help="show what it costs a month, as the program's own cost() reckons it, instead of its resources",
+    )
+    made.add_argument(
+        "--policy",
+        action="store_true",
+        help="show the verdict of the policy pack in policy/, instead of resources, as `pulumi up --policy-pack policy`",
     )
     made.add_argument(
         "--usage",
@@ -177,11 +183,10 @@ def run(arguments: Sequence[str] | None = None, *, prepared: Child | None = None
             # Several programs share what this process loads for them.
             prepared.close()
             prepared = None
-        code = ExitCode.OK
         if options.against is not None:
             shown, code = _compare(options, stacks, progress)
         else:
-            shown = _show(options, stacks, prepared, progress)
+            shown, code = _show(options, stacks, prepared, progress)
     except PreviewError as error:
         progress.clear()
         print(error, file=sys.stderr)
@@ -237,7 +242,9 @@ def _compare(options: argparse.Namespace, stacks: Sequence[str], progress: _Prog
     return text.text(made, style=Style(color=_wants_color()), failing=failing), code
 
 
-def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | None, progress: _Progress) -> str:
+def _show(
+    options: argparse.Namespace, stacks: Sequence[str], prepared: Child | None, progress: _Progress
+) -> tuple[str, ExitCode]:
     # Imported late: a wrong call and --help need none of it, and neither does a child.
     from preview.document import document
     from preview.project import Override, load_project, load_stack
@@ -256,11 +263,20 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
         from preview.errors import Refused
 
         raise Refused("--fail-on, --head and --uncommitted are for --against: add it")
+    if options.policy:
+        _check_policy(options, project.root)
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])
 
     progress.show("loading the SDKs")
     wanted = [
-        Run(project=project, config=config, explain=options.explain, cost=options.cost, simulation=simulation)
+        Run(
+            project=project,
+            config=config,
+            explain=options.explain,
+            cost=options.cost,
+            policy=options.policy,
+            simulation=simulation,
+        )
         for config in configs
     ]
     if options.manifests is not None:
@@ -277,16 +293,43 @@ def _show(options: argparse.Namespace, stacks: Sequence[str], prepared: Child | 
     documents = [document(snapshot) for snapshot in snapshots]
     if options.manifests is not None:
         _write_manifests(options.manifests, results[len(stacks) :], progress)
+    code = _verdict(snapshots) if options.policy else ExitCode.OK
     if options.format == "json":
         whole: Any = documents[0] if len(stacks) == 1 else dict(zip(stacks, documents, strict=True))
-        return json.dumps(whole, indent=4, ensure_ascii=False)
+        return json.dumps(whole, indent=4, ensure_ascii=False), code
     if options.cost:
-        return _costs(options.format, documents, snapshots)
+        return _costs(options.format, documents, snapshots), code
+    if options.policy:
+        return _policies(snapshots), code
     style = Style(color=_wants_color(), lines=options.lines, details=options.details)
-    return "\n\n\n".join(
+    trees = [
         render(shown, stack=f"{snapshot.stack} ({snapshot.project})", style=style) + _unanswered(snapshot)
         for shown, snapshot in zip(documents, snapshots, strict=True)
-    )
+    ]
+    return "\n\n\n".join(trees), code
+
+
+def _check_policy(options: argparse.Namespace, root: Path) -> None:
+    """Refuse arguments that ask for two texts at once, and a project without a pack."""
+    from preview.errors import Refused
+    from preview.policies import need_pack
+
+    if options.format != "json" and (options.cost or options.explain):
+        raise Refused("--policy is shown in place of --cost and --explain: take one out, or add --format json")
+    need_pack(root)
+
+
+def _policies(snapshots: Sequence[Snapshot]) -> str:
+    from preview import policies
+
+    return "\n\n\n".join(f"{found.stack} ({found.project})\n{policies.text(policies.of(found))}" for found in snapshots)
+
+
+def _verdict(snapshots: Sequence[Snapshot]) -> ExitCode:
+    from preview import policies
+
+    stopped = any(policies.is_stopped(policies.of(snapshot)) for snapshot in snapshots)
+    return ExitCode.SAYS_NO if stopped else ExitCode.OK
 
 
 def _simulation(options: argparse.Namespace) -> Any:

@@ -2,7 +2,7 @@
 
 Sources in pulumi/pulumi: `pkg/display/json.go` and `sdk/go/common/apitype/core.go` (`ResourceV3`). Left out
 because they differ from run to run: `duration` and `stackTrace`. Ours beside: `outputs` (the stack's), `options` in
-`newState`, and `explanation` and `cost` where the program was asked for them.
+`newState`, and `explanation`, `cost` and `policies` where they were asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+from preview import policies
 from preview.masking import mask
 from preview.snapshot import Resource, Snapshot
 from preview.values import SHOWN_SECRET, UNKNOWN_SENTINEL, plain
@@ -51,6 +52,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "outputs": _plain(snapshot.outputs, snapshot.secrets),
         **({"explanation": mask(snapshot.explanation, snapshot.secrets)} if snapshot.explanation else {}),
         **({"cost": mask(snapshot.cost, snapshot.secrets)} if snapshot.cost is not None else {}),
+        **({"policies": policies.document(policies.of(snapshot))} if snapshot.judged is not None else {}),
     }
 
 

@@ -15,14 +15,21 @@ from typing import Any, Final
 from preview.children import Child, reap
 from preview.errors import ProgramFailed, Refused
 from preview.masking import mask
-from preview.project import StackConfig, load_project
+from preview.project import Project, StackConfig, load_project
 from preview.request import Judging, Run
 from preview.snapshot import Snapshot
 
 PACK: Final = Path("policy") / "PulumiPolicy.yaml"
 DEFAULT_TIMEOUT: Final = 60.0
-_MANDATORY: Final = "mandatory"
-_DISABLED: Final = "disabled"
+AT_ONCE: Final = 2
+
+
+class Level(StrEnum):
+    """What a violation of a rule does to `pulumi up`: stops it, is only said, or is not looked for."""
+
+    MANDATORY = "mandatory"
+    ADVISORY = "advisory"
+    DISABLED = "disabled"
 
 
 class Verdict(StrEnum):
@@ -38,8 +45,7 @@ class Judgement:
     """One finding of a rule, or that it has none. `urn` is empty where it is about the stack as a whole."""
 
     rule: str
-    level: str
-    """mandatory, advisory or disabled."""
+    level: Level
     verdict: Verdict
     urn: str = ""
     message: str = ""
@@ -47,7 +53,7 @@ class Judgement:
     @property
     def stops(self) -> bool:
         """Whether `pulumi up` would stop at it."""
-        return self.verdict is Verdict.VIOLATED and self.level == _MANDATORY
+        return self.verdict is Verdict.VIOLATED and self.level is Level.MANDATORY
 
 
 def judge(project_root: str | Path, snapshot: Snapshot, *, timeout: float = DEFAULT_TIMEOUT) -> tuple[Judgement, ...]:
@@ -55,18 +61,34 @@ def judge(project_root: str | Path, snapshot: Snapshot, *, timeout: float = DEFA
 
     Raises `Refused` where the project has no pack, `ProgramFailed` where the pack raises or does not end.
     """
+    return judge_all(project_root, [snapshot], timeout=timeout)[0]
+
+
+def judge_all(
+    project_root: str | Path, snapshots: Sequence[Snapshot], *, timeout: float = DEFAULT_TIMEOUT
+) -> list[tuple[Judgement, ...]]:
+    """Judge several snapshots, two at a time, and return the judgements in their order; raises as `judge` does."""
     project = load_project(Path(project_root))
     need_pack(project.root)
     importlib.import_module("preview.judging")
-    config = StackConfig(stack=snapshot.stack, file="", values=snapshot.config, secret_keys=snapshot.secret_keys)
-    child = Child(Judging(run=Run(project=project, config=config, preview=snapshot.preview), snapshot=snapshot))
+    found: list[tuple[Judgement, ...]] = []
+    started: list[Child] = []
     try:
-        _receive(child, timeout)
-        answer = _answer(child, project.root, snapshot)
+        for place, snapshot in enumerate(snapshots):
+            while len(started) < min(len(snapshots), place + AT_ONCE):
+                started.append(_start(project, snapshots[len(started)]))
+            _receive(started[place], timeout)
+            found.append(_judgements(_answer(started[place], project.root, snapshot), snapshot.secrets))
     finally:
-        child.close()
+        for child in started:
+            child.close()
         reap()
-    return _judgements(answer, snapshot.secrets)
+    return found
+
+
+def _start(project: Project, snapshot: Snapshot) -> Child:
+    config = StackConfig(stack=snapshot.stack, file="", values=snapshot.config, secret_keys=snapshot.secret_keys)
+    return Child(Judging(run=Run(project=project, config=config, preview=snapshot.preview), snapshot=snapshot))
 
 
 def of(snapshot: Snapshot) -> tuple[Judgement, ...]:
@@ -130,10 +152,10 @@ def _judgements(answer: Mapping[str, Any], secrets: frozenset[str]) -> tuple[Jud
     """Sort what the pack said by rule, in its order; a rule without a finding has passed."""
     found: list[Judgement] = []
     for policy in answer["policies"]:
-        name, level = policy["name"], policy["level"]
+        name, level = policy["name"], Level(policy["level"])
         own = [diagnostic for diagnostic in answer["diagnostics"] if diagnostic["policy"] == name]
         reason = answer["notApplicable"].get(name)
-        if level == _DISABLED:
+        if level is Level.DISABLED:
             reason = "disabled by the stack"
         if reason is not None:
             found.append(Judgement(rule=name, level=level, verdict=Verdict.NOT_JUDGED, message=mask(reason, secrets)))

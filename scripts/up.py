@@ -63,7 +63,7 @@ def refuse_protected(stack: StackFile) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check, choose pulumi, backend and stack, then become `pulumi up` or `pulumi destroy`."""
+    """Check, choose pulumi, backend and stack, then become `pulumi up` with the policy pack, or `pulumi destroy`."""
     parser = argparse.ArgumentParser(
         prog="scripts.up",
         description=__doc__,
@@ -91,7 +91,8 @@ def main(argv: Sequence[str]) -> int:
             "The state bucket, its key and the Hugging Face token's secret stay (`make bootstrap` made them)."
         )
     say()
-    command = [pulumi, "destroy" if arguments.destroy else "up", "--stack", stack.stack, *for_pulumi]
+    wanted = ["destroy"] if arguments.destroy else ["up", "--policy-pack", "policy"]
+    command = [pulumi, *wanted, "--stack", stack.stack, *for_pulumi]
     # pulumi takes this process's place, so that the terminal and ctrl-C are its own.
     return os.execvpe(pulumi, command, environment)  # noqa: S606
 

@@ -44,14 +44,14 @@ def test_up_checks_then_becomes_pulumi_up(shell: Shell, fakes: Fakes) -> None:
     assert pulumi_calls(fakes) == [
         ["whoami", "--json", "--non-interactive"],
         ["stack", "select", "prod", "--non-interactive"],
-        ["up", "--stack", "prod", "--yes"],
+        ["up", "--policy-pack", "policy", "--stack", "prod", "--yes"],
     ]
     assert "stack prod, state in gs://acme-llm-llmserve-state" in finished.out
     assert "the tree" not in finished.out
 
 
 def test_the_exit_code_is_pulumis(shell: Shell, fakes: Fakes) -> None:
-    fakes.add("pulumi", LOGGED_IN, Answer(to="up --stack", code=77))
+    fakes.add("pulumi", LOGGED_IN, Answer(to="up --policy-pack policy --stack", code=77))
     assert shell.run(main, "prod").code == 77
 
 
@@ -146,7 +146,7 @@ def test_an_unprotected_stack_without_login_keeps_its_state_here(shell: Shell, f
     assert [" ".join(call) for call in pulumi_calls(fakes)][1:] == [
         "stack select prod --non-interactive",
         "stack init prod --non-interactive",
-        "up --stack prod",
+        "up --policy-pack policy --stack prod",
     ]
     environment = fakes.environment_of("pulumi")
     assert environment["PULUMI_BACKEND_URL"] == f"file://{project}/.pulumi-local"
@@ -261,7 +261,7 @@ def test_without_pulumi_it_is_installed_in_the_sdks_own_way(
     finished = shell.run(main, "prod")
     assert finished.code == 0, finished.err
     assert "pulumi is not on PATH: installing" in finished.out
-    assert elsewhere.calls()[-1] == ["pulumi", "up", "--stack", "prod"]
+    assert elsewhere.calls()[-1] == ["pulumi", "up", "--policy-pack", "policy", "--stack", "prod"]
 
 
 def test_where_pulumi_cannot_be_installed_it_says_what_to_do(
