@@ -12,8 +12,8 @@ class Policy(StrEnum):
     WORKLOAD_IDENTITY = "workload-identity"
     NO_DEFAULT_SERVICE_ACCOUNT = "no-default-service-account"
     NO_PRIVILEGED_POD = "no-privileged-pod"
-    NO_PLAIN_SECRET = "no-plain-secret"  # noqa: S105  (a rule's name)
     REQUESTS_AND_LIMITS = "requests-and-limits"
+    NO_PLAIN_SECRET = "no-plain-secret"  # noqa: S105  (a rule's name)
     GPU_TOLERATIONS = "gpu-tolerations"
     SPOT_ZONES = "spot-zones"
     IMAGES_PINNED = "images-pinned"

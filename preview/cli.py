@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--policy",
         action="store_true",
-        help="show the verdict of the policy pack in policy/, instead of resources, as `pulumi up --policy-pack policy`",
+        help="show the verdict of the policy pack in policy/ instead, that of `pulumi up --policy-pack policy`",
     )
     made.add_argument(
         "--usage",

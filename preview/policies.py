@@ -78,7 +78,7 @@ def judge_all(
             while len(started) < min(len(snapshots), place + AT_ONCE):
                 started.append(_start(project, snapshots[len(started)]))
             _receive(started[place], timeout)
-            found.append(_judgements(_answer(started[place], project.root, snapshot), snapshot.secrets))
+            found.append(judgements(_answer(started[place], project.root, snapshot), snapshot.secrets))
     finally:
         for child in started:
             child.close()
@@ -93,7 +93,7 @@ def _start(project: Project, snapshot: Snapshot) -> Child:
 
 def of(snapshot: Snapshot) -> tuple[Judgement, ...]:
     """Read what the pack said right after the program had run, where the run was asked for it."""
-    return () if snapshot.judged is None else _judgements(snapshot.judged, snapshot.secrets)
+    return () if snapshot.judged is None else judgements(snapshot.judged, snapshot.secrets)
 
 
 def need_pack(root: Path) -> None:
@@ -148,7 +148,7 @@ def _shown(verdict: Verdict, judgements: Sequence[Judgement]) -> list[str]:
     return lines
 
 
-def _judgements(answer: Mapping[str, Any], secrets: frozenset[str]) -> tuple[Judgement, ...]:
+def judgements(answer: Mapping[str, Any], secrets: frozenset[str]) -> tuple[Judgement, ...]:
     """Sort what the pack said by rule, in its order; a rule without a finding has passed."""
     found: list[Judgement] = []
     for policy in answer["policies"]:

@@ -12,7 +12,7 @@ import pytest
 import preview
 from planning.refusal import Refusal
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Stack, Version
-from preview import Refused, Secret, Snapshot
+from preview import Refused, Secret, Snapshot, policies
 from settings import KEYS, NAMESPACE, TOKEN_KEY
 from tests.recording import ROOT, Record, decided
 
@@ -105,6 +105,8 @@ STACK_EFFECTS: list[tuple[str, str, Reader, Any]] = [
         at("budget-month", "amount.specifiedAmount"),
         {"currencyCode": "USD", "units": "25000"},
     ),
+    ("policies", '{"images-pinned": "mandatory"}', lambda p: policies.is_stopped(policies.judge(ROOT, p)), True),
+    ("maxUsdPerHour", "1", lambda p: "1 is the most" in str(policies.judge(ROOT, p)), True),
     ("usage", '{"hoursADay": 0, "onDemandShare": 0}', expected_usd, 30),
     ("huggingFaceTokenSecret", "ours", at("hugging-face-token-access", "secretId"), "ours"),
 ]

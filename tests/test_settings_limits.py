@@ -44,6 +44,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "huggingFaceTokenSecret": ("a/b", "must match"),
     "usage": ('{"hoursADay": 25}', "less than or equal to 24"),
     "budget": ('{"billingAccount": "ours", "monthlyUsd": 25000}', "must match"),
+    "policies": ('{"default": "maybe"}', "not one of the allowed values"),
+    "maxUsdPerHour": ("-1", "greater than or equal to 0"),
     "models": ("{}", "a list"),
 }
 

@@ -219,7 +219,8 @@ def test_outputs_are_known_before_anything_is_made(prod: Snapshot) -> None:
 @pytest.mark.parametrize("layer", PURE)
 def test_what_decides_imports_no_pulumi_and_nothing_above_it(layer: str) -> None:
     below = {"catalog": set[str](), "monitoring": set[str](), "planning": {"catalog", "monitoring"}}[layer]
-    above = {"catalog", "planning", "monitoring", "components", "settings", "preview", "versions"} - below - {layer}
+    above = {"catalog", "planning", "monitoring", "components", "settings", "policy", "preview", "versions"}
+    above -= below | {layer}
     for path, tree in sources(layer):
         wrong = {name for name in imports(tree) if name.split(".")[0] in above or name.startswith("pulumi")}
         assert not wrong, path
@@ -230,9 +231,15 @@ def test_components_do_not_know_the_settings() -> None:
         assert not {name for name in imports(tree) if name.split(".")[0] in {"settings", "preview"}}, path
 
 
+def test_rules_are_plain_functions_that_know_neither_pulumi_nor_the_settings() -> None:
+    for path, tree in sources("policy/rules"):
+        wrong = {n for n in imports(tree) if n.split(".")[0] in {"settings", "preview", "components", "versions"}}
+        assert not wrong | {name for name in imports(tree) if name.startswith("pulumi")}, path
+
+
 def test_only_the_settings_read_configuration_or_the_name_of_the_stack() -> None:
     readers = {"Config", "get_stack", "get_config", "get_config_env", "get_config_secret_keys_env", "require"}
-    for path, tree in sources(".", "components", *PURE):
+    for path, tree in sources(".", "components", "policy", *PURE):
         used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & readers
         assert not used or path.name == "settings.py", f"{path}: {used}"
 
