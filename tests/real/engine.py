@@ -115,6 +115,16 @@ class Engine:
             entries = [json.loads(line) for line in lines if '"progress":"response_completed"' in line]
         return json.loads(shown.stdout), entries
 
+    def policies(self, stack: str, *, code: int) -> list[dict[str, str]]:
+        """`pulumi preview --policy-pack policy`: what the pack says, as the engine's events have it."""
+        log = self._log.with_name("events.log")
+        log.unlink(missing_ok=True)
+        arguments = ("preview", "--stack", stack, "--policy-pack", "policy", "--event-log", str(log))
+        self.run(*arguments, code=code, PULUMI_DEBUG_COMMANDS="true")
+        with log.open(encoding="utf-8") as lines:
+            events = [json.loads(line) for line in lines]
+        return [event["policyEvent"] for event in events if "policyEvent" in event]
+
     def up(self, stack: str) -> None:
         """`pulumi up` without its preview."""
         self.run("up", "--yes", "--skip-preview", "--stack", stack)
@@ -152,6 +162,12 @@ class Engine:
         """What the offline preview says that a stack costs."""
         shown = self._python("-m", "preview", stack, "--cost", "--format", "json", *arguments)
         found: dict[str, Any] = json.loads(shown.stdout)["cost"]
+        return found
+
+    def offline_policies(self, stack: str, *, code: int) -> list[dict[str, str]]:
+        """What the offline preview says of the policies."""
+        shown = self._python("-m", "preview", stack, "--policy", "--format", "json", code=code)
+        found: list[dict[str, str]] = json.loads(shown.stdout)["policies"]
         return found
 
     def offline_refusal(self, stack: str) -> str:

@@ -127,6 +127,51 @@ def test_the_cost_stack_tells_what_the_offline_preview_reckons_to_the_cent(previ
     assert not options_of(requests).keys() - outputs_of(requests).keys()
 
 
+MANDATORY: dict[str, Any] = {"llmserve:policies": {}, "llmserve:maxUsdPerHour": 1}
+
+
+@pytest.mark.parametrize(
+    ("stack", "settings", "code"),
+    [("dev", {}, 0), ("prod", {}, 0), ("prod", MANDATORY, 3)],
+    ids=["dev", "prod", "prod, every rule mandatory"],
+)
+def test_the_policy_pack_comes_to_the_same_verdict(
+    previews: Previews, stack: str, settings: dict[str, Any], code: int
+) -> None:
+    engine = previews.engine
+    previews.of(stack)
+    before = (engine.project / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")
+    try:
+        engine.settings(stack, settings)
+        ours = engine.offline_policies(stack, code=code)
+        theirs = engine.policies(stack, code=code)
+    finally:
+        (engine.project / f"Pulumi.{stack}.yaml").write_text(before, encoding="utf-8")
+    expected = set()
+    for found in ours:
+        if found["verdict"] == "violated":
+            expected.add((found["rule"], found["urn"], found["message"], found["level"]))
+        elif found["verdict"] == "not judged" and found["level"] != "disabled" and found["urn"]:
+            about = f"can't run policy '{found['rule']}' from policy pack 'llmserve@v0.0.1' during preview: "
+            expected.add((found["rule"], found["urn"], about + found["message"], "advisory"))
+    said = {(e["policyName"], e["resourceUrn"], e["message"].strip(), e["enforcementLevel"]) for e in theirs}
+    # The engine says of what is about the whole stack that it is about the stack's own resource.
+    root = f"urn:pulumi:{stack}::llmserve::pulumi:pulumi:Stack::llmserve-{stack}"
+    assert said == {(rule, urn or root, message, level) for rule, urn, message, level in expected}
+    assert ("mandatory" in {level for *_, level in said}) is (code == 3)
+
+
+def test_a_violated_mandatory_rule_stops_an_update_before_anything_is_made(tmp_path: Path) -> None:
+    cloud = Cloud()
+    with Server(cloud) as server:
+        engine = Engine(tmp_path, server.attach)
+        engine.make("dev")
+        engine.settings("dev", MANDATORY)
+        stopped = engine.run("up", "--yes", "--stack", "dev", "--policy-pack", "policy", code=1)
+        assert "[mandatory]  images-pinned" in stopped.stdout
+        assert not cloud.ledger
+
+
 def test_a_secret_is_shown_by_neither(previews: Previews) -> None:
     previewed = previews.of("token")
     assert TOKEN not in str(previewed.engine)
