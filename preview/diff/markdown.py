@@ -103,7 +103,9 @@ def _fitted(blocks: Sequence[Block], limit: int) -> str:
 
 def _left_out(left: Sequence[str]) -> str:
     names = list(dict.fromkeys(left))
-    told = ", ".join(escape(cut(name, 80)) for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    told = ", ".join(escape(cut(name, 80)) for name in names[:4]) + (
+        f" and {len(names) - 4} more" if len(names) > 4 else ""
+    )
     return f"_Left out, because a comment holds no more: {told}. The whole report is in the run's artifact._"
 
 
@@ -306,10 +308,15 @@ def _violations(one: StackReport) -> str:
         level = "violated" if found.level is Level.MANDATORY else "advised against"
         known = ", as before" if (found.rule, found.urn) in one.already else ", new"
         where = f" {code(cut(_name(found.urn), 80))}" if found.urn else ""
-        lines.append(f"- {level}{known}: {code(found.rule)}{where}: {escape(cut(found.message, 300))}")
+        lines.append(f"- {level}{known}: {code(found.rule)}{where}: {escape(cut(_about(found.message), 300))}")
     if len(one.violations) > 50:
         lines.append(f"- and {len(one.violations) - 50} more")
     return "\n".join(lines)
+
+
+def _about(message: str) -> str:
+    """Take what a violation says of its resource; before it stands what the rule says of all of them."""
+    return message.partition("\n")[2] or message
 
 
 def _price(price: PriceChange) -> str:
@@ -346,7 +353,7 @@ def code(text: str) -> str:
     """Write a text as code in a line, whatever is in it."""
     told = printable(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
     # In code they would be harmless, were it not for tables and blocks of HTML around it.
-    told = told.replace("<", "‹").replace(">", "›")
+    told = told.replace("<", "(").replace(">", ")")
     return f"`{told or ' '}`"
 
 

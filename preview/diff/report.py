@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from preview import policies
 from preview.diff.compare import Operation, StackChange, compare
 from preview.diff.price import PriceChange, price_change
 from preview.diff.revisions import Revision, has_uncommitted, two_revisions
 from preview.errors import PreviewError, Refused
-from preview.policies import Judgement, Level, Verdict, judge
+from preview.policies import Judgement, Level, Verdict
 from preview.project import Override, load_project, load_stack
 from preview.request import Run
 from preview.run import preload, run_all
@@ -122,8 +123,7 @@ def report(
                 failures[key] = result
             else:
                 recorded[key] = result
-        progress("judging")
-        judged = _judged(before, after, recorded, timeout)
+        judged = {key: policies.of(snapshot) for key, snapshot in recorded.items() if snapshot is not None}
         notes = [*_requirements(before, after)]
         if head is None and not uncommitted and has_uncommitted(project):
             notes.append("changes that are not committed are not in it: --uncommitted takes them")
@@ -157,25 +157,14 @@ def _runs(
             except PreviewError as error:
                 failures[side, stack] = error
                 continue
-            runs[side, stack] = Run(project=project, config=config, cost=True, optional=True)
+            has_pack = (project.root / policies.PACK).is_file()
+            runs[side, stack] = Run(project=project, config=config, cost=True, optional=True, policy=has_pack)
     for stack in stacks:
         sides = [(side, stack) for side in ("base", "head")]
         if not any(runs[side] is not None or side in failures for side in sides):
             there = sorted(load_project(after.folder).stacks())
             raise Refused(f"no stack {stack!r} in either revision\n    stacks: {', '.join(there)}")
     return runs, failures
-
-
-def _judged(
-    before: Revision, after: Revision, recorded: dict[tuple[str, str], Snapshot | None], timeout: float
-) -> dict[tuple[str, str], tuple[Judgement, ...]]:
-    """Judge both revisions by the later one's policies, so that what is new is told from what was there."""
-    if not (after.folder / POLICY).is_dir():
-        return {}
-    del before
-    there = {key: snapshot for key, snapshot in recorded.items() if snapshot is not None}
-    found = judge(after.folder, list(there.values()), timeout=timeout)
-    return dict(zip(there, found, strict=True))
 
 
 def _stack(
