@@ -21,6 +21,7 @@ HOW = {
     "bandit": "pip install bandit, in an environment of its own",
     "pip-audit": "pip install pip-audit, in an environment of its own",
     "actionlint": "go install github.com/rhysd/actionlint/cmd/actionlint@latest",
+    "shellcheck": "Debian's shellcheck, https://www.shellcheck.net",
 }
 
 

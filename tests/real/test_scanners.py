@@ -193,10 +193,36 @@ def test_kubeconform(rendered: Path, schemas: tuple[Path, set[str]], spoiled: bo
 
 
 def test_actionlint() -> None:
+    """With shellcheck, where it is there, of every script in them."""
     program = need("actionlint")
-    if not (ROOT / ".github" / "workflows").is_dir():
-        pytest.skip("there are no workflows yet")
-    assert not run(program, cwd=ROOT)
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert workflows
+    assert not run(program, "-no-color", *workflows, cwd=ROOT)
+
+
+def test_actionlint_would_say_so(tmp_path: Path) -> None:
+    """A finding of each kind: of the workflow itself and, by shellcheck, of a script in it."""
+    program = need("actionlint")
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8")
+    spoiled = tmp_path / "check.yml"
+    spoiled.write_text(workflow.replace("runs-on:", "runs-in:"), encoding="utf-8")
+    assert "runs-in" in run(program, "-no-color", spoiled, cwd=ROOT)
+    need("shellcheck")
+    spoiled.write_text(workflow.replace('"$RUNNER_TEMP/log"', "$RUNNER_TEMP/log"), encoding="utf-8")
+    assert "SC2086" in run(program, "-no-color", spoiled, cwd=ROOT)
+
+
+def test_shellcheck() -> None:
+    program = need("shellcheck")
+    scripts = [".ci/run", ".ci/sandbox", "scripts/make_venv.sh"]
+    shebangs = [name for name in run("git", "ls-files", cwd=ROOT).split() if _is_shell(ROOT / name)]
+    assert sorted(shebangs) == scripts
+    assert not run(program, *scripts, cwd=ROOT)
+
+
+def _is_shell(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.readline().strip() in {b"#!/bin/sh", b"#!/usr/bin/env bash", b"#!/bin/bash"}
 
 
 def test_pip_audit() -> None:
