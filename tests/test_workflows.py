@@ -138,7 +138,7 @@ MISTAKES: list[tuple[str, Callable[[str], str], str]] = [
     ("preview.yml", _replace(READ, ""), "permissions are"),
     ("preview.yml", _replace("    env:\n", "    env:\n      TOKEN: ${{ secrets.TOKEN }}\n"), "reads a secret"),
     ("preview.yml", _replace(".ci/sandbox ", ""), "outside of the sandbox"),
-    ("preview.yml", _replace('"$BASE_SHA" "$HEAD_SHA"', "${{ github.event.pull_request.base.sha }}"), "an expression"),
+    ("preview.yml", _replace("origin/$BASE", "origin/${{ github.event.pull_request.base.ref }}"), "an expression"),
     ("preview.yml", _replace("run: make", "run: echo ${{ github.head_ref }}; make"), "an expression"),
     ("check.yml", _replace("    timeout-minutes: 60\n", ""), "without a timeout"),
     ("check.yml", _replace("persist-credentials: false", "fetch-depth: 0"), "leaves its token behind"),
