@@ -47,13 +47,13 @@ class Engine:
             (self.path / program.name).symlink_to(program.resolve())
         shutil.copytree(source, self.project, ignore=_LEFT_OUT)
         (self.project / ".venv").symlink_to(sys.prefix)
-        self._state = folder / "state"
-        self._state.mkdir()
+        self.state_folder = folder / "state"
+        self.state_folder.mkdir()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")},
             "PATH": f"{self.path}:{os.defpath}",
             "PULUMI_HOME": str(folder / "home"),
-            "PULUMI_BACKEND_URL": f"file://{self._state}",
+            "PULUMI_BACKEND_URL": f"file://{self.state_folder}",
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -136,7 +136,7 @@ class Engine:
         before the state that announces it is written: so the copy knows of all that was begun. What it notes beside
         the file it may have left empty as well, and then reads neither.
         """
-        [file] = self._state.rglob(f"stacks/*/{stack}.json")
+        [file] = self.state_folder.rglob(f"stacks/*/{stack}.json")
         notes = file.with_name(f"{file.name}.attrs")
         if notes.exists() and not notes.stat().st_size:
             notes.unlink()

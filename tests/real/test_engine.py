@@ -306,6 +306,26 @@ def prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     yield from deploy(tmp_path_factory.mktemp("prod"), "prod")
 
 
+def test_a_preview_writes_nothing_to_the_state_not_even_a_lock(dev: Deployed) -> None:
+    """So the account of the workflow `pulumi-preview` may be one that only reads the bucket.
+
+    A lock that came and went would show in the time of its folder.
+    """
+
+    def looked_at() -> dict[Path, tuple[int, bytes]]:
+        return {
+            path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+            for path in dev.engine.state_folder.rglob("*")
+        }
+
+    before = looked_at()
+    assert any(path.name == "dev.json" for path in before)
+    dev.engine.preview("dev")
+    assert looked_at() == before
+    dev.engine.run("refresh", "--yes", "--stack", "dev")
+    assert looked_at() != before
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_up_makes_what_the_preview_shows(request: pytest.FixtureRequest, stack: str) -> None:
     deployed: Deployed = request.getfixturevalue(stack)
