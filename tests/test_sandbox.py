@@ -41,8 +41,11 @@ print(json.dumps({
 
 
 def can_sandbox() -> bool:
+    """Whether this machine lets us; asked without the sandbox, so that a broken one is no reason to skip."""
+    as_root = [] if os.getuid() == 0 else ["sudo", "--non-interactive"]
+    command = [*as_root, "unshare", "--net", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/run"]
     try:
-        return subprocess.run([SANDBOX, "true"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
@@ -78,7 +81,9 @@ def look(folder: Path, port: int, *before: str | Path) -> dict[str, object]:
 
 
 def test_nothing_goes_in_or_out(folder: Path, port: int) -> None:
-    seen = look(folder, port, SANDBOX)
+    # A group to lose, such as Docker's.
+    in_a_group = ["setpriv", "--groups", "4242"] if os.getuid() == 0 else []
+    seen = look(folder, port, *in_a_group, SANDBOX)
     assert seen["network"] == "OSError"
     assert seen["environment"] == ["HOME", "LANG", "PATH", "PULUMI_ERROR_OUTPUT_STRING", "TMPDIR"]
     assert seen["outside"] == "OSError"
