@@ -132,6 +132,12 @@ def parser() -> argparse.ArgumentParser:
         "--uncommitted", action="store_true", help="with --against: the later revision is the folder as it stands"
     )
     made.add_argument(
+        "--real",
+        metavar="FILE",
+        type=Path,
+        help="with --against and one stack: hold the prediction beside the document of a real `pulumi preview --json`",
+    )
+    made.add_argument(
         "--fail-on",
         metavar="LIST",
         type=_fail_on,
@@ -222,6 +228,7 @@ def _compare(options: argparse.Namespace, stacks: Sequence[str], progress: _Prog
         head=options.head,
         uncommitted=options.uncommitted,
         overrides=[Override.parse(argument, is_path=options.config_path) for argument in options.config],
+        real=options.real,
         timeout=options.timeout,
         progress=progress.show,
     )
@@ -259,10 +266,10 @@ def _show(
 
         check_folder(options.manifests)
     project = load_project(options.project)
-    if options.fail_on or options.head is not None or options.uncommitted:
+    if options.fail_on or options.head is not None or options.uncommitted or options.real is not None:
         from preview.errors import Refused
 
-        raise Refused("--fail-on, --head and --uncommitted are for --against: add it")
+        raise Refused("--fail-on, --head, --uncommitted and --real are for --against: add it")
     if options.policy:
         _check_policy(options, project.root)
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])

@@ -150,7 +150,7 @@ class Pair:
 
 PAIRS: dict[str, Pair] = {
     "nothing but a document": Pair("dev", change_text("README.md", "# llmserve", "# LLMserve"), (0, 0, 0, 0, 0)),
-    "add a model": Pair("dev", add_model, (0, 0, 7, 3, 0), "+475"),
+    "add a model": Pair("dev", add_model, (0, 0, 7, 3, 0), "+473"),
     "toggle the capacity": Pair("dev", change_settings("dev", capacity="on-demand"), (0, 0, 0, 2, 0), "+320"),
     "change a field that replaces the cluster": Pair(
         "dev", change_settings("dev", controlPlaneRange="10.91.0.0/28"), (0, 5, 0, 1, 0)
@@ -166,7 +166,7 @@ PAIRS: dict[str, Pair] = {
     ),
     "bump a chart": Pair("dev", change_text("versions.py", '"2.20.2"', '"2.20.3"'), (0, 0, 0, 1, 0)),
     "change a secret": Pair("token", change_settings("token", huggingFaceToken={"secure": "v1:def"}), (0, 0, 0, 1, 0)),
-    "take protection away": Pair("prod", change_settings("prod", deletionProtection=False), (0, 0, 0, 1, 0)),
+    "take protection away": Pair("prod", change_settings("prod", deletionProtection=False), (0, 0, 0, 2, 0)),
     "a new price": Pair("dev", dearer_spot, (0, 0, 0, 1, 0), "+79"),
     "other hours of use": Pair("dev", change_settings("dev", usage={"hoursADay": 4}), (0, 0, 0, 1, 0), "-"),
 }
@@ -305,6 +305,8 @@ def test_the_parent_loads_no_module_of_the_project(repository: Repository) -> No
         (["--against", "base", "--uncommitted", "--head", "base"], 2, "take one of them out"),
         (["--against", "base", "--cost"], 2, "--cost is not for --against"),
         (["--fail-on", "delete"], 2, "are for --against"),
+        (["--against", "base", "--real", "no-such.json"], 2, "--real no-such.json: No such file"),
+        (["--against", "base", "--real", "Makefile"], 2, "is no JSON"),
     ],
 )
 def test_the_arguments_of_a_comparison(
@@ -526,6 +528,40 @@ def test_every_field_that_the_rules_name_is_one_of_the_sdk() -> None:
         if rule.type.startswith("gcp:") and "*" not in rule.type:
             first = rule.path.partition(".")[0]
             assert first in inputs_of(rule.type), rule
+
+
+# A real preview beside it
+
+
+def a_step(urn: str, operation: str, **more: Any) -> dict[str, Any]:
+    return {"op": operation, "urn": urn, "newState": {"urn": urn, "custom": True}, **more}
+
+
+def test_a_prediction_is_held_beside_the_real_preview(repository: Repository, tmp_path: Path) -> None:
+    head = repository.commit(change_settings("dev", controlPlaneRange="10.91.0.0/28"))
+    [one] = repository.report("dev", head=head).stacks
+    assert one.change is not None
+    replaced = [found.urn for found in one.change.of(Operation.REPLACE)]
+    [updated] = [found.urn for found in one.change.of(Operation.UPDATE)]
+    steps = [
+        a_step(urn, operation, replaceReasons=["location"])
+        for urn in replaced[1:]
+        for operation in ("create-replacement", "replace", "delete-replaced")
+    ]
+    # Of one the provider says that it can be changed in place; and one more is new to the state.
+    steps += [a_step(replaced[0], "update"), a_step("urn:pulumi:dev::p::t:m:K::by-hand", "create")]
+    steps += [a_step(updated, "update"), a_step("urn:pulumi:dev::p::t:m:K::same", "same")]
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps({"steps": steps}), encoding="utf-8")
+    made = report(repository.folder, ["dev"], against="base", head=head, real=file, timeout=120)
+    reality = made.stacks[0].reality
+    assert reality is not None
+    assert reality.agreed == len(replaced)
+    assert {(found.urn, found.predicted, found.real) for found in reality.different} == {
+        (replaced[0], Operation.REPLACE, Operation.UPDATE),
+        ("urn:pulumi:dev::p::t:m:K::by-hand", None, Operation.CREATE),
+    }
+    assert "| `by-hand` | stays | create |" in markdown(made)
 
 
 # The price

@@ -16,6 +16,7 @@ from typing import Final
 from preview.cost_text import money
 from preview.diff.compare import Change, Operation, StackChange
 from preview.diff.price import PriceChange
+from preview.diff.real import Reality
 from preview.diff.report import ONLY_A_REAL_PREVIEW, Report, StackReport
 from preview.diff.values import Difference, shown
 from preview.policies import Level, Verdict
@@ -175,6 +176,8 @@ def _stack(one: StackReport, *, share: int) -> Iterator[Block]:
         yield Block(priority=0, text=_fence(cut_bytes(failure, max(200, min(4000, share)))))
     if one.violations:
         yield Block(priority=1, text=_violations(one), what=f"policies of {one.stack}")
+    if one.reality is not None:
+        yield Block(priority=1, text=_reality(one.reality), what=f"what a real preview says of {one.stack}")
     if one.change is None:
         return
     severe = [change for change in one.change.changes if change.operation in (Operation.DELETE, Operation.REPLACE)]
@@ -312,6 +315,20 @@ def _violations(one: StackReport) -> str:
     if len(one.violations) > 50:
         lines.append(f"- and {len(one.violations) - 50} more")
     return "\n".join(lines)
+
+
+def _reality(found: Reality) -> str:
+    if not found.different:
+        return f"**Predicted against real**: {found.agreed} agree, none differs."
+    rows = ["| resource | predicted | real | because of |", "|---|---|---|---|"]
+    for one in found.different[:40]:
+        because = ", ".join(code(cut(field, 60)) for field in one.fields[:5])
+        cells = [code(cut(_name(one.urn), 80)), str(one.predicted or "stays"), str(one.real or "stays"), because]
+        rows.append(f"| {' | '.join(cells)} |")
+    if len(found.different) > 40:
+        rows.append(f"| and {len(found.different) - 40} more | | | |")
+    head = f"**Predicted against real**: {found.agreed} agree, {len(found.different)} differ"
+    return f"{head} (the real one compares with what is deployed, not with the base)\n\n" + "\n".join(rows)
 
 
 def _about(message: str) -> str:

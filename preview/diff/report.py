@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from preview import policies
 from preview.diff.compare import Operation, StackChange, compare
 from preview.diff.price import PriceChange, price_change
+from preview.diff.real import Reality, beside, read_real
 from preview.diff.revisions import Revision, has_uncommitted, two_revisions
 from preview.errors import PreviewError, Refused
 from preview.policies import Judgement, Level, Verdict
@@ -51,6 +52,8 @@ class StackReport:
     refused: bool = False
     notes: tuple[str, ...] = ()
     after: Snapshot | None = None
+    reality: Reality | None = None
+    """What a real preview says beside the prediction, where there was one."""
 
     @property
     def violations(self) -> tuple[Judgement, ...]:
@@ -100,13 +103,18 @@ def report(
     head: str | None = None,
     uncommitted: bool = False,
     overrides: Sequence[Override] = (),
+    real: Path | None = None,
     timeout: float,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Report:
     """Record both revisions of every stack, each with its own code, settings and prices, and compare.
 
-    Raises Refused where the revisions cannot be had. A program that fails is told in the report, not raised.
+    `real` is the document of a real `pulumi preview --json` of the one stack. Raises Refused where that or the
+    revisions cannot be had. A program that fails is told in the report, not raised.
     """
+    if real is not None and len(stacks) != 1:
+        raise Refused("--real is the preview of one stack: name that one alone")
+    document = None if real is None else read_real(real)
     progress("writing out the revisions")
     with two_revisions(project, against, head, uncommitted=uncommitted) as (before, after):
         runs, failures = _runs(before, after, stacks, overrides)
@@ -127,10 +135,13 @@ def report(
         notes = [*_requirements(before, after)]
         if head is None and not uncommitted and has_uncommitted(project):
             notes.append("changes that are not committed are not in it: --uncommitted takes them")
+        found = [_stack(stack, recorded, failures, judged) for stack in stacks]
+        if document is not None and found[0].change is not None:
+            found[0] = replace(found[0], reality=beside(found[0].change, document))
         return Report(
             base=before.short,
             head=after.short,
-            stacks=tuple(_stack(stack, recorded, failures, judged) for stack in stacks),
+            stacks=tuple(found),
             notes=tuple(notes),
         )
 

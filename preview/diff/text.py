@@ -50,6 +50,11 @@ def _stack(one: StackReport, style: Style) -> Iterator[str]:
         yield f"  {', '.join(counts) or 'nothing changes'}, {one.change.unchanged} stay"
     if one.price is not None:
         yield f"  {price_line(one.price)}"
+    if one.reality is not None:
+        yield f"  predicted against real: {one.reality.agreed} agree, {len(one.reality.different)} differ"
+        for other in one.reality.different:
+            name = other.urn.rpartition("::")[2]
+            yield f"    {name}: predicted {other.predicted or 'stays'}, real {other.real or 'stays'}"
     for broken in one.violations:
         known = "as before" if (broken.rule, broken.urn) in one.already else "new"
         level = "violated" if broken.level is Level.MANDATORY else "advised against"
@@ -124,6 +129,20 @@ def _document(one: StackReport) -> dict[str, Any]:
             "byUse": round(price.by_use, 2),
             "isWhole": price.is_whole,
             "budget": one.budget,
+        },
+        "real": None
+        if one.reality is None
+        else {
+            "agreed": one.reality.agreed,
+            "different": [
+                {
+                    "urn": found.urn,
+                    "predicted": None if found.predicted is None else str(found.predicted),
+                    "real": None if found.real is None else str(found.real),
+                    "fields": list(found.fields),
+                }
+                for found in one.reality.different
+            ],
         },
         "policies": [
             {
