@@ -27,6 +27,7 @@ from preview.request import Run
 from preview.run import run_all
 
 FURTHER_STACKS = 4
+COMPARED = ("dev", "prod")
 IGNORED = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "tests", "bench")
 
 BARE = """
@@ -120,6 +121,26 @@ def generated(folder: Path, count: int) -> Path:
     return folder
 
 
+def comparison(folder: Path, source: Path) -> Side:
+    """Two revisions of dev and prod compared, with price, policies and Markdown, in one call."""
+    shutil.copytree(source, folder, ignore=IGNORED)
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=bench", "-c", "user.email=bench"]
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "base")
+    git("tag", "base")
+    for stack in COMPARED:
+        with (folder / f"Pulumi.{stack}.yaml").open("a", encoding="utf-8") as file:
+            file.write("  llmserve:systemMaxNodes: 9\n")
+    git("commit", "--quiet", "--all", "--message", "head")
+    command = [sys.executable, "-m", "preview", *COMPARED, "--against", "base", "--format", "markdown"]
+    return Side(name="two revisions", command=command, folder=folder)
+
+
 def real_engine(folder: Path, stack: str, work: Path) -> Side | str:
     """The Pulumi CLI on the same stack with a backend in a temporary folder, or why there is none to compare
     with.
@@ -179,6 +200,7 @@ def main() -> None:
             preview("stacks", copy, stack, *further),
             preview("50", generated(work / "small", 50), "dev"),
             preview("1000", generated(work / "large", 1000), "dev"),
+            comparison(work / "compared", options.project),
         ]
         engine = real_engine(options.project, stack, work)
         if isinstance(engine, Side):
@@ -196,6 +218,12 @@ def main() -> None:
             f"each of {FURTHER_STACKS} further stacks to the first",
             (several.seconds - ours.seconds) / FURTHER_STACKS / ours.seconds,
             0.15,
+            ratio,
+        ),
+        verdict(
+            f"two revisions of {' and '.join(COMPARED)} to one preview of {stack}",
+            measured["two revisions"].seconds / ours.seconds,
+            2.0,
             ratio,
         ),
         verdict("1,000 resources to 50", measured["1000"].seconds / measured["50"].seconds, 2.5, ratio),
