@@ -311,7 +311,7 @@ def _violations(one: StackReport) -> str:
         level = "violated" if found.level is Level.MANDATORY else "advised against"
         known = ", as before" if (found.rule, found.urn) in one.already else ", new"
         where = f" {code(cut(_name(found.urn), 80))}" if found.urn else ""
-        lines.append(f"- {level}{known}: {code(found.rule)}{where}: {escape(cut(_about(found.message), 300))}")
+        lines.append(f"- {level}{known}: {code(found.rule)}{where}: {escape(cut(about_resource(found.message), 300))}")
     if len(one.violations) > 50:
         lines.append(f"- and {len(one.violations) - 50} more")
     return "\n".join(lines)
@@ -331,7 +331,7 @@ def _reality(found: Reality) -> str:
     return f"{head} (the real one compares with what is deployed, not with the base)\n\n" + "\n".join(rows)
 
 
-def _about(message: str) -> str:
+def about_resource(message: str) -> str:
     """Take what a violation says of its resource; before it stands what the rule says of all of them."""
     return message.partition("\n")[2] or message
 

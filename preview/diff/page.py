@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pages import drawn, table, whole
 from preview.diff.compare import Change, Operation, StackChange
-from preview.diff.markdown import cut, printable, signed, without_secrets
+from preview.diff.markdown import about_resource, cut, printable, signed, without_secrets
 from preview.diff.report import ONLY_A_REAL_PREVIEW, Report, StackReport
 from preview.diff.text import price_line
 from preview.diff.values import Difference, shown
@@ -64,7 +64,7 @@ def _section(one: StackReport) -> str:
         rows = [
             (
                 f"{found.rule} ({'violated' if found.level is Level.MANDATORY else 'advised against'})",
-                printable(found.message),
+                printable(about_resource(found.message)),
                 found.urn.rpartition("::")[2],
             )
             for found in one.violations
@@ -124,7 +124,7 @@ def graph(change: StackChange, after: Snapshot | None) -> str:
     by_urn = {one.urn: one for one in change.changes if one.custom}
     resources = {} if after is None else {r.urn: r for r in after.resources if r.custom}
     chosen, left = _chosen(by_urn, resources)
-    needs = {urn: _needs(resources.get(urn), set(chosen)) for urn in chosen}
+    needs = _reduced({urn: _needs(resources.get(urn), set(chosen)) for urn in chosen})
     columns = _columns(chosen, needs)
     height = max(2.0, 0.28 * max(len(column) for column in columns) + 1)
 
@@ -172,6 +172,22 @@ def _needs(resource: Resource | None, among: set[str]) -> list[str]:
     if resource is None:
         return []
     return [urn for urn in dict.fromkeys(resource.dependencies) if urn in among and urn != resource.urn]
+
+
+def _reduced(needs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Leave out what is needed by way of something else that is needed: the picture says the same with fewer lines."""
+    reached: dict[str, set[str]] = {}
+
+    def reach(urn: str) -> set[str]:
+        if urn not in reached:
+            reached[urn] = set()
+            reached[urn] = {*needs[urn]}.union(*(reach(other) for other in needs[urn]))
+        return reached[urn]
+
+    return {
+        urn: [one for one in needed if not any(one in reach(other) for other in needed)]
+        for urn, needed in needs.items()
+    }
 
 
 def _columns(urns: Sequence[str], needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
