@@ -95,9 +95,9 @@ def judge_by(analyzer: Any, snapshot: Snapshot, *context: Any) -> dict[str, Any]
     for resource in snapshot.resources:
         # What is read was made elsewhere, and is looked at with the whole stack alone.
         if resource.operation != "read":
-            answer = analyzer.Analyze(_request(resource, by_urn), *arguments)
+            answer = analyzer.Analyze(request_of(resource, by_urn), *arguments)
             diagnostics += [_diagnostic(found, resource.urn) for found in answer.diagnostics]
-    request = analyzer_pb2.AnalyzeStackRequest(resources=[_member(found, by_urn) for found in snapshot.resources])
+    request = analyzer_pb2.AnalyzeStackRequest(resources=[member_of(found, by_urn) for found in snapshot.resources])
     answer = analyzer.AnalyzeStack(request, *arguments)
     diagnostics += [_diagnostic(found, found.urn if found.urn in by_urn else "") for found in answer.diagnostics]
     return {
@@ -123,7 +123,8 @@ def _diagnostic(found: analyzer_pb2.AnalyzeDiagnostic, urn: str) -> dict[str, st
     }
 
 
-def _request(resource: Resource, by_urn: Mapping[str, Resource]) -> analyzer_pb2.AnalyzeRequest:
+def request_of(resource: Resource, by_urn: Mapping[str, Resource]) -> analyzer_pb2.AnalyzeRequest:
+    """Ask about one resource, by what it is asked to be."""
     return analyzer_pb2.AnalyzeRequest(
         urn=resource.urn,
         type=resource.type,
@@ -134,7 +135,8 @@ def _request(resource: Resource, by_urn: Mapping[str, Resource]) -> analyzer_pb2
     )
 
 
-def _member(resource: Resource, by_urn: Mapping[str, Resource]) -> analyzer_pb2.AnalyzerResource:
+def member_of(resource: Resource, by_urn: Mapping[str, Resource]) -> analyzer_pb2.AnalyzerResource:
+    """Name one resource of the whole stack, by what has become of it."""
     return analyzer_pb2.AnalyzerResource(
         urn=resource.urn,
         type=resource.type,

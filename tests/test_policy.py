@@ -29,7 +29,7 @@ from preview import UNKNOWN, ProgramFailed, Refused, Resource, Secret, Snapshot,
 from preview.cli import run
 from preview.errors import ExitCode
 from preview.policies import Judgement, Level, Verdict
-from preview.values import UNKNOWN_SENTINEL
+from preview.values import SECRET_SIGNATURE, SIGNATURE_KEY, UNKNOWN_SENTINEL, from_struct
 from tests.recording import ROOT, recorded
 
 CLUSTER, SYSTEM = "cluster-control-plane", "cluster-system"
@@ -980,7 +980,7 @@ def whole(args, report):
     found = {r.name: r for r in args.resources}
     pool = found["cluster-system"]
     report(repr((len(args.resources), pool.parent.name, sorted(d.name for d in pool.dependencies),
-        sorted(pool.property_dependencies), dict(args.stack_tags))))
+        sorted(pool.property_dependencies), pool.provider.name, dict(args.stack_tags))))
 PolicyPack("shows", [ResourceValidationPolicy("one", "One.", one), StackValidationPolicy("whole", "Whole.", whole)],
     EnforcementLevel.MANDATORY)
 """
@@ -997,13 +997,26 @@ def test_a_pack_is_given_what_the_engine_gives(project: Path) -> None:
     names = {resource.urn: resource.name for resource in snapshot.resources}
     depends = sorted(names[urn] for urn in pool.dependencies)
     by_property = sorted(key for key, urns in pool.property_dependencies.items() if urns)
-    assert repr((len(snapshot.resources), "cluster", depends, by_property, {})) in said
+    assert repr((len(snapshot.resources), "cluster", depends, by_property, "google", {})) in said
     # A pack sees secrets in clear, and what it says of them is masked.
     assert [text for text in said if "[secret]" in text and "username" in text]
     unknown = [one for one in policies.judge(project, recorded("prod")) if one.verdict is Verdict.NOT_JUDGED]
     assert [one.message for one in unknown if one.urn.endswith("::kubernetes")] == [
         "string value at .kubeconfig can't be known during preview"
     ]
+
+
+def test_a_request_marks_secrets_and_keeps_unknowns() -> None:
+    def asked(name: str, *, up: bool) -> Any:
+        snapshot = recorded("prod", up=up)
+        by_urn = {resource.urn: resource for resource in snapshot.resources}
+        return from_struct(pack.request_of(snapshot.named(name), by_urn).properties)
+
+    known = asked("monitoring-grafana-administrator", up=True)["stringData"]
+    assert known[SIGNATURE_KEY] == SECRET_SIGNATURE
+    assert set(known["value"]) == {"username", "password"}
+    assert asked("monitoring-grafana-administrator", up=False)["stringData"]["value"] == UNKNOWN_SENTINEL
+    assert asked(SYSTEM, up=False)["nodeConfig"]["serviceAccount"] == UNKNOWN_SENTINEL
 
 
 def test_every_exception_has_a_reason_and_is_there() -> None:

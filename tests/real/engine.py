@@ -20,6 +20,14 @@ REPOSITORY = Path(__file__).parent.parent.parent
 PASSPHRASE = "a passphrase of the tests' own"  # noqa: S105 - it guards made-up secrets
 
 _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "tests", "docs", "bench")
+_POLICY_REQUESTS = """
+import json, sys, preview
+from google.protobuf.json_format import MessageToDict
+from preview import pack
+snapshot = preview.record(".", sys.argv[1])
+by_urn = {resource.urn: resource for resource in snapshot.resources}
+print(json.dumps([MessageToDict(pack.request_of(resource, by_urn)) for resource in snapshot.resources]))
+"""
 _COMPONENT_OUTPUTS = """
 import json, sys, preview
 from preview.values import UNKNOWN_SENTINEL, plain
@@ -115,15 +123,19 @@ class Engine:
             entries = [json.loads(line) for line in lines if '"progress":"response_completed"' in line]
         return json.loads(shown.stdout), entries
 
-    def policies(self, stack: str, *, code: int) -> list[dict[str, str]]:
-        """`pulumi preview --policy-pack policy`: what the pack says, as the engine's events have it."""
+    def policies(self, stack: str, *, code: int) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+        """`pulumi preview --policy-pack policy`: what the pack says, and what it was asked about each resource."""
         log = self._log.with_name("events.log")
-        log.unlink(missing_ok=True)
+        for file in (log, self._log):
+            file.unlink(missing_ok=True)
         arguments = ("preview", "--stack", stack, "--policy-pack", "policy", "--event-log", str(log))
-        self.run(*arguments, code=code, PULUMI_DEBUG_COMMANDS="true")
+        self.run(*arguments, code=code, PULUMI_DEBUG_COMMANDS="true", PULUMI_DEBUG_GRPC=str(self._log))
         with log.open(encoding="utf-8") as lines:
             events = [json.loads(line) for line in lines]
-        return [event["policyEvent"] for event in events if "policyEvent" in event]
+        with self._log.open(encoding="utf-8") as lines:
+            entries = [json.loads(line) for line in lines if '"/pulumirpc.Analyzer/Analyze"' in line]
+        asked = [entry["request"] for entry in entries if entry["progress"] == "response_completed"]
+        return [event["policyEvent"] for event in events if "policyEvent" in event], asked
 
     def up(self, stack: str) -> None:
         """`pulumi up` without its preview."""
@@ -168,6 +180,11 @@ class Engine:
         """What the offline preview says of the policies."""
         shown = self._python("-m", "preview", stack, "--policy", "--format", "json", code=code)
         found: list[dict[str, str]] = json.loads(shown.stdout)["policies"]
+        return found
+
+    def offline_policy_requests(self, stack: str) -> list[dict[str, Any]]:
+        """What the offline preview asks the pack about each resource."""
+        found: list[dict[str, Any]] = json.loads(self._python("-c", _POLICY_REQUESTS, stack).stdout)
         return found
 
     def offline_refusal(self, stack: str) -> str:

@@ -144,7 +144,8 @@ def test_the_policy_pack_comes_to_the_same_verdict(
     try:
         engine.settings(stack, settings)
         ours = engine.offline_policies(stack, code=code)
-        theirs = engine.policies(stack, code=code)
+        theirs, asked = engine.policies(stack, code=code)
+        we_ask = engine.offline_policy_requests(stack)
     finally:
         (engine.project / f"Pulumi.{stack}.yaml").write_text(before, encoding="utf-8")
     expected = set()
@@ -159,6 +160,14 @@ def test_the_policy_pack_comes_to_the_same_verdict(
     root = f"urn:pulumi:{stack}::llmserve::pulumi:pulumi:Stack::llmserve-{stack}"
     assert said == {(rule, urn or root, message, level) for rule, urn, message, level in expected}
     assert ("mandatory" in {level for *_, level in said}) is (code == 3)
+    # The pack is asked the same about each resource: what it is to be, its options and its provider.
+    assert len(we_ask) == len(asked) > 50
+    for request in (*asked, *we_ask):
+        if request["name"] == "hugging-face-token-access":
+            # The project's number, for which the engine asks Google: EXEMPTIONS.
+            del request["properties"]["member"]
+    by_urn = {request["urn"]: comparable(request) for request in asked}
+    assert {request["urn"]: comparable(request) for request in we_ask} == by_urn
 
 
 def test_a_violated_mandatory_rule_stops_an_update_before_anything_is_made(tmp_path: Path) -> None:
