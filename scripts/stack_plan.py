@@ -1,5 +1,6 @@
 """A stack's plan, read and decided as `__main__.py` does, for scripts that need more than a few settings."""
 
+import asyncio
 import json
 import os
 from dataclasses import dataclass
@@ -30,5 +31,21 @@ def read_plan(stack: str) -> StackPlan:
     os.environ["PULUMI_CONFIG"] = json.dumps(dict(merged.values))
     os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
     pulumi.runtime.configure(pulumi.runtime.Settings(project=project.name, stack=stack))
-    declared = settings.load()
-    return StackPlan(project=project, plan=declared.plan())
+    return StackPlan(project=project, plan=load_settings().plan())
+
+
+def load_settings() -> settings.Settings:
+    """Read the settings outside of a Pulumi program.
+
+    A token in them becomes an Output, which asks for an event loop: Pulumi runs a program in one, and Python 3.14 makes
+    none unasked any more (https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.get_event_loop).
+    """
+
+    async def load() -> settings.Settings:
+        return settings.load()
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(load())
+    finally:
+        loop.close()

@@ -9,10 +9,10 @@ import pulumi
 import pytest
 
 import preview
-import settings
 from planning.plan import Plan
 from preview import Snapshot
 from preview.project import Override, load_project, load_stack
+from scripts.stack_plan import load_settings
 
 ROOT = Path(__file__).parent.parent
 PROJECT_NUMBER = "123456789012"
@@ -70,5 +70,4 @@ def decided(stack: str, config: Mapping[str, str], paths: Mapping[str, str], mon
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(dict(merged.values)))
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(sorted(merged.secret_keys)))
     monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
-    declared = settings.load()
-    return declared.plan()
+    return load_settings().plan()
