@@ -24,8 +24,11 @@ PROGRAM = (
     "versions.py",
     "catalog",
     "components",
+    "cost_stack.py",
     "monitoring",
+    "pages",
     "planning",
+    "policy",
     "preview",
     "scripts",
 )
