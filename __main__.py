@@ -28,15 +28,14 @@ def serve(decided: Plan, hugging_face_token: pulumi.Output[str] | None) -> None:
     def kubernetes(kubeconfig: pulumi.Output[str], needs: Sequence[pulumi.Resource]) -> k8s.Provider:
         # A replaced cluster must be told by its generation, or its objects would be taken for alive.
         identity = f"{stack.project}/{stack.region}/{stack.name}#{stack.cluster_generation}"
-        return k8s.Provider(
-            "kubernetes",
+        # Mutable: else a new dashboard or token deletes the object that pods read, and makes another.
+        reached = k8s.ProviderArgs(
             kubeconfig=kubeconfig,
             cluster_identifier=identity,
-            # Else a new dashboard or token deletes the object that pods read, and makes another.
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
-            opts=pulumi.ResourceOptions(depends_on=needs),
         )
+        return k8s.Provider("kubernetes", reached, pulumi.ResourceOptions(depends_on=needs))
 
     options = pulumi.ResourceOptions(providers=[google, random])
     platform = Platform("platform", decided, hugging_face_token=hugging_face_token, kubernetes=kubernetes, opts=options)

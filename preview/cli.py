@@ -345,7 +345,7 @@ def _simulation(options: argparse.Namespace) -> Any:
 
     if not options.cost and (options.usage is not None or options.format in {"markdown", "html"}):
         wrong = "--usage" if options.usage is not None else f"--format {options.format}"
-        raise Refused(f"{wrong} is for --cost or --against: add it")
+        raise Refused(f"{wrong} is for --cost{'' if options.usage is not None else ' or --against'}: add it")
     if options.usage is None:
         return None
     try:

@@ -618,8 +618,8 @@ def test_the_command_shows_the_price(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "html"], "--format html is for --cost: add it"),
-        (["--usage", "x.json"], "--usage is for --cost: add it"),
+        (["--format", "html"], "--format html is for --cost or --against: add it"),
+        (["--usage", "x.json"], "--usage is for --cost"),
         (["--cost", "--usage", "no-such.json"], "no-such.json: No such file"),
         (["--cost", "--usage", "Makefile"], "Makefile: is no JSON"),
     ],

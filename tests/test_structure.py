@@ -264,7 +264,7 @@ def test_no_component_makes_a_provider_or_merges_its_callers_options() -> None:
 
 
 def test_the_program_fits_on_a_page() -> None:
-    assert len((ROOT / "__main__.py").read_text(encoding="utf-8").splitlines()) < 70
+    assert len((ROOT / "__main__.py").read_text(encoding="utf-8").splitlines()) < 75
 
 
 def test_every_declared_key_is_described_and_is_a_setting_and_the_reverse() -> None:
