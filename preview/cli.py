@@ -132,6 +132,12 @@ def parser() -> argparse.ArgumentParser:
         "--uncommitted", action="store_true", help="with --against: the later revision is the folder as it stands"
     )
     made.add_argument(
+        "--charts",
+        metavar="DIR",
+        type=Path,
+        help="with --against: also show what changed releases make of their charts, by helm, from archives in DIR",
+    )
+    made.add_argument(
         "--real",
         metavar="FILE",
         type=Path,
@@ -229,6 +235,7 @@ def _compare(options: argparse.Namespace, stacks: Sequence[str], progress: _Prog
         uncommitted=options.uncommitted,
         overrides=[Override.parse(argument, is_path=options.config_path) for argument in options.config],
         real=options.real,
+        charts=options.charts,
         timeout=options.timeout,
         progress=progress.show,
     )
@@ -266,10 +273,10 @@ def _show(
 
         check_folder(options.manifests)
     project = load_project(options.project)
-    if options.fail_on or options.head is not None or options.uncommitted or options.real is not None:
+    if options.fail_on or options.uncommitted or any((options.head, options.real, options.charts)):
         from preview.errors import Refused
 
-        raise Refused("--fail-on, --head, --uncommitted and --real are for --against: add it")
+        raise Refused("--fail-on, --head, --uncommitted, --real and --charts are for --against: add it")
     if options.policy:
         _check_policy(options, project.root)
     configs = _all_or_nothing([_attempt(lambda s=stack: load_stack(project, s, overrides)) for stack in stacks])

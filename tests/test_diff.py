@@ -530,6 +530,46 @@ def test_every_field_that_the_rules_name_is_one_of_the_sdk() -> None:
             assert first in inputs_of(rule.type), rule
 
 
+# Charts
+
+
+HELM = """#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" = --values ] && values=$2; shift; done
+echo 'kind: Deployment'
+echo 'metadata: {name: operator}'
+echo 'spec:'
+sed -n 's/^ *replicaCount:/  replicaCount:/p' "$values" | head -1
+"""
+
+
+def test_what_a_changed_release_makes_of_its_chart(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for helm writes one value down as an object; the real one is in tests/real."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "helm").write_text(HELM, encoding="utf-8")
+    (tmp_path / "bin" / "helm").chmod(0o755)
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    head = repository.commit(change_text("components/autoscaling.py", '"replicaCount": 2', '"replicaCount": 3'))
+
+    def rendered(**environment: str) -> Any:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        [one] = report(repository.folder, ["dev"], against="base", head=head, charts=charts, timeout=120).stacks
+        [found] = one.rendered.values()
+        return found
+
+    assert rendered(PATH="/usr/bin:/bin").why_not == "helm is not on PATH"
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    assert re.fullmatch(r"there is no keda-[0-9.]+\.tgz", rendered(PATH=path).why_not)
+    (charts / "keda").mkdir()
+    number = re.findall(r"[0-9.]+[0-9]", rendered(PATH=path).why_not)[0]
+    (charts / "keda" / "Chart.yaml").write_text(f"version: {number}\n", encoding="utf-8")
+    fields = {found.path: (found.before, found.after) for found in rendered(PATH=path).fields}
+    assert fields == {"Deployment/operator.spec.replicaCount": (2, 3)}
+
+
 # A real preview beside it
 
 

@@ -189,6 +189,12 @@ def _stack(one: StackReport, *, share: int) -> Iterator[Block]:
     if one.price is not None and one.price.lines:
         yield Block(priority=1, text=_price(one.price), what=f"the price of {one.stack}, line by line")
     yield from _folded(one.change)
+    for urn, rendered in one.rendered.items():
+        what = f"objects of {_name(urn)}"
+        body = escape(cut(rendered.why_not, 300)) or _fence("\n".join(_diff(rendered.fields)), "diff")
+        told = f"Objects of the chart of {cut(_name(urn), 80)}: "
+        told += "not rendered" if rendered.why_not else f"{len(rendered.fields)} values differ"
+        yield Block(priority=5, text=_details(_summary(told), body), what=what)
     judged = [found for found in one.judgements if found.verdict is Verdict.NOT_JUDGED]
     if judged:
         rows = [f"- {code(found.rule)} {code(_name(found.urn))}: {escape(cut(found.message, 200))}" for found in judged]
@@ -261,9 +267,13 @@ def _line(change: Change) -> str:
 
 def _title(change: Change) -> str:
     where = f" ({cut(change.source, 100)})" if change.source else ""
-    # Inside of HTML: no Markdown is read there, but whoever is mentioned is told.
     title = f"{short_type(change.type)} {cut(change.name, _LONGEST_NAME)}{where}"
-    return html.escape(printable(title).replace("\n", " ")).replace("@", "&#64;")
+    return _summary(title)
+
+
+def _summary(text: str) -> str:
+    # Inside of HTML no Markdown is read, but whoever is mentioned is told.
+    return html.escape(printable(text).replace("\n", " ")).replace("@", "&#64;")
 
 
 def _change(change: Change) -> str:

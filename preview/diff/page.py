@@ -74,6 +74,9 @@ def _section(one: StackReport) -> str:
         if one.change.changes:
             parts.append(graph(one.change, one.after))
         parts += list(_lists(one.change))
+    for urn, rendered in one.rendered.items():
+        body = f"<p>{_text(rendered.why_not)}</p>" if rendered.why_not else _fields(rendered.fields)
+        parts.append(f"<h3>Objects of the chart of {_text(_last(urn))}</h3>{body}")
     return "\n".join(parts)
 
 

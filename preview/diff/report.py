@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from preview import policies
+from preview.diff.charts import RELEASE, Rendered, compare_charts
 from preview.diff.compare import Operation, StackChange, compare
 from preview.diff.price import PriceChange, price_change
 from preview.diff.real import Reality, beside, read_real
@@ -54,6 +55,8 @@ class StackReport:
     after: Snapshot | None = None
     reality: Reality | None = None
     """What a real preview says beside the prediction, where there was one."""
+    rendered: Mapping[str, Rendered] = field(default_factory=dict)
+    """By URN of a release that changes: what that makes of its chart's objects. None where no charts were named."""
 
     @property
     def violations(self) -> tuple[Judgement, ...]:
@@ -104,13 +107,15 @@ def report(
     uncommitted: bool = False,
     overrides: Sequence[Override] = (),
     real: Path | None = None,
+    charts: Path | None = None,
     timeout: float,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Report:
     """Record both revisions of every stack, each with its own code, settings and prices, and compare.
 
-    `real` is the document of a real `pulumi preview --json` of the one stack. Raises Refused where that or the
-    revisions cannot be had. A program that fails is told in the report, not raised.
+    `charts` is a folder of charts, for what releases that change make of them; `real` is the document of a real
+    `pulumi preview --json` of the one stack. Raises Refused where that or the revisions cannot be had. A program that
+    fails is told in the report, not raised.
     """
     if real is not None and len(stacks) != 1:
         raise Refused("--real is the preview of one stack: name that one alone")
@@ -136,6 +141,9 @@ def report(
         if head is None and not uncommitted and has_uncommitted(project):
             notes.append("changes that are not committed are not in it: --uncommitted takes them")
         found = [_stack(stack, recorded, failures, judged) for stack in stacks]
+        if charts is not None:
+            progress("rendering charts")
+            found = [replace(one, rendered=_rendered(one, recorded, charts)) for one in found]
         if document is not None and found[0].change is not None:
             found[0] = replace(found[0], reality=beside(found[0].change, document))
         return Report(
@@ -223,6 +231,21 @@ def _stack(
         notes=tuple(notes),
         after=after,
     )
+
+
+def _rendered(
+    one: StackReport, recorded: Mapping[tuple[str, str], Snapshot | None], charts: Path
+) -> dict[str, Rendered]:
+    """Render every release that changes, in both revisions."""
+    sides = [
+        {} if snapshot is None else {resource.urn: resource for resource in snapshot.of_type(RELEASE)}
+        for snapshot in (recorded.get((side, one.stack)) for side in ("base", "head"))
+    ]
+    changes = [] if one.change is None else [found for found in one.change.changes if found.type == RELEASE]
+    return {
+        found.urn: compare_charts(sides[0].get(found.old_urn or found.urn), sides[1].get(found.urn), charts)
+        for found in changes
+    }
 
 
 def _budget(snapshot: Snapshot) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from preview.cost_text import money
 from preview.diff.compare import Change, Operation
-from preview.diff.markdown import signed, without_secrets
+from preview.diff.markdown import about_resource, signed, without_secrets
 from preview.diff.price import PriceChange
 from preview.diff.report import ONLY_A_REAL_PREVIEW, Report, StackReport
 from preview.diff.values import MISSING, Difference, as_document, shown
@@ -50,18 +50,27 @@ def _stack(one: StackReport, style: Style) -> Iterator[str]:
         yield f"  {', '.join(counts) or 'nothing changes'}, {one.change.unchanged} stay"
     if one.price is not None:
         yield f"  {price_line(one.price)}"
+    yield from _beside(one)
+    for broken in one.violations:
+        known = "as before" if (broken.rule, broken.urn) in one.already else "new"
+        level = "violated" if broken.level is Level.MANDATORY else "advised against"
+        name = broken.urn.rpartition("::")[2]
+        yield f"  policy {broken.rule} {level} ({known}): {name}: {about_resource(broken.message)}"
+    unjudged = sum(judged.verdict is Verdict.NOT_JUDGED for judged in one.judgements)
+    if unjudged:
+        yield f"  policies: {unjudged} could not be judged"
+
+
+def _beside(one: StackReport) -> Iterator[str]:
+    """What helm and a real preview say."""
+    for urn, rendered in one.rendered.items():
+        yield f"  objects of the chart of {urn.rpartition('::')[2]}: {rendered.why_not or len(rendered.fields)}"
+        yield from (f"    {_field(found)}" for found in rendered.fields)
     if one.reality is not None:
         yield f"  predicted against real: {one.reality.agreed} agree, {len(one.reality.different)} differ"
         for other in one.reality.different:
             name = other.urn.rpartition("::")[2]
             yield f"    {name}: predicted {other.predicted or 'stays'}, real {other.real or 'stays'}"
-    for broken in one.violations:
-        known = "as before" if (broken.rule, broken.urn) in one.already else "new"
-        level = "violated" if broken.level is Level.MANDATORY else "advised against"
-        yield f"  policy {broken.rule} {level} ({known}): {broken.urn.rpartition('::')[2]}: {broken.message}"
-    unjudged = sum(judged.verdict is Verdict.NOT_JUDGED for judged in one.judgements)
-    if unjudged:
-        yield f"  policies: {unjudged} could not be judged"
 
 
 def _change(change: Change, style: Style) -> Iterator[str]:
@@ -129,6 +138,10 @@ def _document(one: StackReport) -> dict[str, Any]:
             "byUse": round(price.by_use, 2),
             "isWhole": price.is_whole,
             "budget": one.budget,
+        },
+        "charts": {
+            urn: {"whyNot": found.why_not, "fields": [_field_document(field) for field in found.fields]}
+            for urn, found in one.rendered.items()
         },
         "real": None
         if one.reality is None
