@@ -23,6 +23,8 @@ from preview.values import plain
 
 RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 SECONDS: Final = 60
+KUBERNETES: Final = "1.35.0"
+"""What GKE's regular channel runs. Charts look at it, and without it helm takes one of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,7 @@ def _objects(release: Resource, archives: Path) -> dict[str, Any] | str:
         values.write_text(yaml.safe_dump(inputs.get("values") or {}), encoding="utf-8")
         command = ["helm", "template", str(inputs.get("name") or release.name), str(archive), "--values", str(values)]
         command += ["--namespace", str(inputs.get("namespace") or "default"), "--include-crds"]
+        command += ["--kube-version", KUBERNETES]
         try:
             done = subprocess.run(  # noqa: S603 - no shell; what it renders is data
                 command, capture_output=True, text=True, timeout=SECONDS, check=False, env=_environment(holder)

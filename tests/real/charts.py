@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from preview.diff.charts import KUBERNETES
 from tests.real.kubernetes_yaml import load_all
 from tests.real.programs import folder_named, need
 from tests.real.rendered import STACKS, Release, releases
@@ -21,8 +22,6 @@ from tests.real.rendered import STACKS, Release, releases
 CHARTS: Final = (
     "one folder for each chart, named as the chart, as `helm pull --untar REPOSITORY/CHART --version V` makes it"
 )
-KUBERNETES: Final = "1.35.0"
-"""What GKE's regular channel runs. Charts look at it, and without it Helm takes one of its own."""
 
 ECHOES: Final = ("istiod/templates/configmap-values.yaml",)
 """Templates that only write the values down, so that every key would seem to do something."""
