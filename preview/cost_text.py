@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from preview.markup import escape
+
 Cost = Mapping[str, Any]
 Row = tuple[str, ...]
 
@@ -145,7 +147,7 @@ def _aligned(rows: Sequence[Row], *, numbers: Sequence[int], left: Sequence[int]
 
 def markdown(cost: Cost, *, stack: str) -> str:
     """Write the report for a comment: the sum and the ways open, all else folded."""
-    head = f"### {_cell(stack)}: {headline(cost)}"
+    head = f"### {escape(stack)}: {headline(cost)}"
     folded = [
         ("The bill of a month, line by line", _table(list(lines(cost)), has_head=True)),
         *((title, _table(list(rows(cost)), has_head=has_head)) for title, rows, has_head in SECTIONS[1:]),
@@ -153,7 +155,7 @@ def markdown(cost: Cost, *, stack: str) -> str:
     return "\n\n".join(
         [
             head,
-            "\n".join(f"- {_cell(note)}" for note in notes(cost)),
+            "\n".join(f"- {escape(note)}" for note in notes(cost)),
             _table(list(comparison(cost)), has_head=True),
             *(f"<details><summary>{title}</summary>\n\n{table}\n\n</details>" for title, table in folded if table),
         ]
@@ -165,13 +167,4 @@ def _table(rows: Sequence[Row], *, has_head: bool) -> str:
         return ""
     head, body = (rows[0], rows[1:]) if has_head else (("",) * len(rows[0]), rows)
     written = [head, ("---",) * len(head), *body]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in written)
-
-
-def _cell(text_: str) -> str:
-    """Keep a text from being Markdown or HTML."""
-    for character in "\\`*_|[]":
-        text_ = text_.replace(character, f"\\{character}")
-    return (
-        text_.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;").replace("\n", " ")
-    )
+    return "\n".join(f"| {' | '.join(escape(cell) for cell in row)} |" for row in written)

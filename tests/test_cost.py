@@ -602,7 +602,7 @@ def test_markdown_escapes_what_it_is_given(record: Record, monkeypatch: pytest.M
     written = cost_text.markdown(found, stack="prod")
     assert "<img" not in written
     assert "@team" not in written
-    assert "&lt;img src=x&gt; &#64;team \\| \\`code\\` \\[link\\](x)" in written
+    assert "&lt;img src=x\\&gt; &#64;team \\| \\`code\\` \\[link\\]\\(x\\)" in written
 
 
 def test_the_command_shows_the_price(capsys: pytest.CaptureFixture[str]) -> None:

@@ -347,21 +347,36 @@ def _resource(bill: Bill, resource: Recorded, machines: Cases, usage: Usage) -> 
 
 
 def _cluster(bill: Bill, resource: Recorded) -> None:
-    _add(
-        bill,
-        part=Part.CLUSTER,
-        what="cluster management",
-        resource=resource.name,
-        quantity=always(MONTH_HOURS),
-        unit="hours",
-        item="gke-cluster",
-        region=GLOBAL,
-        always_on=True,
-    )
+    _all_month(bill, resource, "cluster management", part=Part.CLUSTER, item="gke-cluster")
     if at(resource.inputs, "loggingConfig", "enableComponents"):
         bill.unpriced.append(Unpriced(what="logs", why="how many GiB a month depends on the requests"))
     bill.unpriced.append(
         Unpriced(what="traffic between zones and out of the region", why="how many GiB depends on the requests")
+    )
+
+
+def _all_month(
+    bill: Bill,
+    resource: Recorded,
+    what: str,
+    *,
+    part: Part,
+    item: str,
+    quantity: float = MONTH_HOURS,
+    unit: str = "hours",
+    region: str = GLOBAL,
+) -> None:
+    """Price what is there all month, whoever asks."""
+    _add(
+        bill,
+        part=part,
+        what=what,
+        resource=resource.name,
+        quantity=always(quantity),
+        unit=unit,
+        item=item,
+        region=region,
+        always_on=True,
     )
 
 
@@ -384,34 +399,15 @@ def _nat(bill: Bill, resource: Recorded, machines: Cases) -> None:
 
 
 def _address(bill: Bill, resource: Recorded) -> None:
-    if at(resource.inputs, "addressType") == "INTERNAL":
-        # https://cloud.google.com/vpc/network-pricing: internal addresses cost nothing.
-        return
-    _add(
-        bill,
-        part=Part.NETWORK,
-        what="external address",
-        resource=resource.name,
-        quantity=always(MONTH_HOURS),
-        unit="hours",
-        item="static-address",
-        region=str(at(resource.inputs, "region") or bill.region),
-        always_on=True,
-    )
+    # https://cloud.google.com/vpc/network-pricing: internal addresses cost nothing.
+    if at(resource.inputs, "addressType") != "INTERNAL":
+        region = str(at(resource.inputs, "region") or bill.region)
+        _all_month(bill, resource, "external address", part=Part.NETWORK, item="static-address", region=region)
 
 
 def _load_balancer(bill: Bill, resource: Recorded) -> None:
-    _add(
-        bill,
-        part=Part.NETWORK,
-        what="load balancer's forwarding rule",
-        resource=resource.name,
-        quantity=always(MONTH_HOURS),
-        unit="hours",
-        item="forwarding-rule",
-        region=bill.region,
-        always_on=True,
-    )
+    what = "load balancer's forwarding rule"
+    _all_month(bill, resource, what, part=Part.NETWORK, item="forwarding-rule", region=bill.region)
     bill.unpriced.append(Unpriced(what="data through the load balancer", why="how many GiB depends on the requests"))
 
 
@@ -447,31 +443,21 @@ def _gib(size: str) -> float:
 
 
 def _claim(bill: Bill, resource: Recorded, gib: float) -> None:
-    _add(
+    what = f"claim of {gib:g} GiB"
+    _all_month(
         bill,
+        resource,
+        what,
         part=Part.DISKS,
-        what=f"claim of {gib:g} GiB",
-        resource=resource.name,
-        quantity=always(gib),
-        unit=GIB_MONTHS,
         item=CLAIM_DISK,
+        quantity=gib,
+        unit=GIB_MONTHS,
         region=bill.region,
-        always_on=True,
     )
 
 
 def _zone(bill: Bill, resource: Recorded) -> None:
-    _add(
-        bill,
-        part=Part.NETWORK,
-        what="DNS zone",
-        resource=resource.name,
-        quantity=always(1),
-        unit="zones",
-        item="cloud-dns-zone",
-        region=GLOBAL,
-        always_on=True,
-    )
+    _all_month(bill, resource, "DNS zone", part=Part.NETWORK, item="cloud-dns-zone", quantity=1, unit="zones")
 
 
 def _images(bill: Bill, resource: Recorded) -> None:
@@ -480,33 +466,23 @@ def _images(bill: Bill, resource: Recorded) -> None:
 
 def _secret(bill: Bill, resource: Recorded) -> None:
     """Price the secret that somebody may read; it is not made by the stack, but for it."""
-    _add(
-        bill,
-        part=Part.CLUSTER,
-        what="one version of a secret",
-        resource=resource.name,
-        quantity=always(1),
-        unit="versions",
-        item="secret-manager-version",
-        region=GLOBAL,
-        always_on=True,
-    )
+    what, item = "one version of a secret", "secret-manager-version"
+    _all_month(bill, resource, what, part=Part.CLUSTER, item=item, quantity=1, unit="versions")
 
 
 def _bucket(bill: Bill, resource: Recorded, usage: Usage) -> None:
     if usage.bucket_gb is None:
         bill.unpriced.append(Unpriced(what=f"what {resource.name} keeps", why="how many GB is not known"))
         return
-    _add(
+    _all_month(
         bill,
+        resource,
+        "weights, each revision once",
         part=Part.WEIGHTS,
-        what="weights, each revision once",
-        resource=resource.name,
-        quantity=always(usage.bucket_gb * 1e9 / 2**30),
-        unit=GIB_MONTHS,
         item="cloud-storage-standard",
+        quantity=usage.bucket_gb * 1e9 / 2**30,
+        unit=GIB_MONTHS,
         region=bill.region,
-        always_on=True,
     )
 
 

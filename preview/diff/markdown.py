@@ -19,6 +19,7 @@ from preview.diff.price import PriceChange
 from preview.diff.real import Reality
 from preview.diff.report import ONLY_A_REAL_PREVIEW, Report, StackReport
 from preview.diff.values import Difference, shown
+from preview.markup import code, cut, escape, printable
 from preview.policies import Level, Verdict
 from preview.text import short_type
 
@@ -374,30 +375,6 @@ def _fence(text: str, language: str = "text") -> str:
     longest = max((len(found) for found in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{printable(text)}\n{fence}"
-
-
-def code(text: str) -> str:
-    """Write a text as code in a line, whatever is in it."""
-    told = printable(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
-    # In code they would be harmless, were it not for tables and blocks of HTML around it.
-    told = told.replace("<", "(").replace(">", ")")
-    return f"`{told or ' '}`"
-
-
-def escape(text: str) -> str:
-    """Keep a text from formatting, linking, or mentioning anything or anybody."""
-    told = "".join(f"\\{one}" if one in "\\`*_{}[]()#+!|~>" else one for one in printable(text).replace("\n", " "))
-    return html.escape(told, quote=False).replace("@", "&#64;").replace("://", ":&#8203;//")
-
-
-def printable(text: str) -> str:
-    """Take out what is no text: control characters, and marks that turn the direction of writing."""
-    return "".join(one for one in text if one == "\n" or (one.isprintable() and one not in "\u202a\u202b\u202d\u202e"))
-
-
-def cut(text: str, longest: int) -> str:
-    """Shorten a text, and show that it was."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def cut_bytes(text: str, most: int) -> str:

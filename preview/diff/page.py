@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from pages import drawn, table, whole
 from preview.diff.compare import Change, Operation, StackChange
-from preview.diff.markdown import about_resource, cut, printable, signed, without_secrets
+from preview.diff.markdown import about_resource, signed, without_secrets
 from preview.diff.report import ONLY_A_REAL_PREVIEW, Report, StackReport
 from preview.diff.text import price_line
 from preview.diff.values import Difference, shown
+from preview.markup import cut, printable
 from preview.policies import Level
 from preview.snapshot import Resource, Snapshot
 from preview.text import short_type
