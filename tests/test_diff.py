@@ -755,6 +755,13 @@ def _outside_fences(written: str) -> Iterator[str]:
     assert not fence
 
 
+def test_a_fence_is_longer_than_any_in_it() -> None:
+    one = StackReport(stack="prod", change=None, failures=("a\n```\n@everyone </details>\n````\nb",))
+    outside = "\n".join(_outside_fences(markdown(Report(base="a", head="b", stacks=(one,)))))
+    assert "everyone" not in outside
+    assert outside.count("</details>") == outside.count("<details>")
+
+
 def test_names_of_what_goes_survive_where_nothing_else_fits() -> None:
     changes = tuple(
         Change(
