@@ -249,6 +249,14 @@ def test_a_new_stack_is_all_new_and_one_whose_file_is_gone_all_deleted(repositor
     assert "what it made stays" in gone.notes[0]
 
 
+def test_a_setting_of_the_call_is_the_later_revisions_alone(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["dev", "--project", str(repository.folder), "--against", "base", "--head", "base"]
+    assert run_preview([*arguments, "-c", "capacity=on-demand"]) == 0
+    assert "configuration: llmserve:capacity: spot -> on-demand" in capsys.readouterr().out
+
+
 def test_other_requirements_are_said(repository: Repository) -> None:
     head = repository.commit(change_text("requirements.txt", "pyyaml==", "pyyaml>="))
     [note] = repository.report("dev", head=head).notes
