@@ -61,10 +61,10 @@ class Fakes:
 
     def add(self, name: str, *answers: Answer) -> None:
         program = self.path / name
-        program.write_text(f"#!{sys.executable} -IS\n{textwrap.dedent(PROGRAM)}", encoding="utf-8")
-        program.chmod(0o755)
-        known = json.dumps([asdict(answer) for answer in answers])
-        (self.directory / f"{name}.json").write_text(known, encoding="utf-8")
+        # In one step each: a script may be running the program while a test changes its answers.
+        known = self.directory / f"{name}.json"
+        _replace(known, json.dumps([asdict(answer) for answer in answers]), mode=0o644)
+        _replace(program, f"#!{sys.executable} -IS\n{textwrap.dedent(PROGRAM)}", mode=0o755)
 
     def calls(self) -> list[list[str]]:
         """Every call so far in order, program and arguments; no secret is in any of them."""
@@ -77,6 +77,13 @@ class Fakes:
         """The environment of a program's last call."""
         found: dict[str, str] = json.loads((self.directory / f"{name}.environment").read_text(encoding="utf-8"))
         return found
+
+
+def _replace(file: Path, text: str, *, mode: int) -> None:
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(mode)
+    new.replace(file)
 
 
 def write_project(directory: Path, *, project: str = "acme-llm", protected: bool = True, more: str = "") -> None:
