@@ -187,6 +187,14 @@ def pools_for(
     )
 
 
+def elastic_order(capacity: Capacity, *, fallback: bool) -> tuple[PoolKind, ...]:
+    """Order the kinds that elastic replicas may land on, as far as a stack has them."""
+    bought = [PoolKind.ON_DEMAND]
+    if capacity is not Capacity.ON_DEMAND:
+        bought = [PoolKind.SPOT, PoolKind.ON_DEMAND] if fallback else [PoolKind.SPOT]
+    return (PoolKind.RESERVED, *bought, PoolKind.FLEX_START)
+
+
 def compute_class_for(pools: Iterable[Pool], capacity: Capacity, *, fallback: bool) -> ComputeClass:
     """Put the elastic pools of one machine type in the order that the capacity setting asks for.
 
@@ -194,10 +202,7 @@ def compute_class_for(pools: Iterable[Pool], capacity: Capacity, *, fallback: bo
     come before on-demand.
     """
     made = {pool.kind: pool for pool in pools}
-    bought = [PoolKind.ON_DEMAND]
-    if capacity is not Capacity.ON_DEMAND:
-        bought = [PoolKind.SPOT, PoolKind.ON_DEMAND] if fallback else [PoolKind.SPOT]
-    order = [made[kind] for kind in (PoolKind.RESERVED, *bought, PoolKind.FLEX_START) if kind in made]
+    order = [made[kind] for kind in elastic_order(capacity, fallback=fallback) if kind in made]
     return ComputeClass(name=order[0].machine.machine_type, priorities=tuple(pool.name for pool in order))
 
 

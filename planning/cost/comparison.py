@@ -73,8 +73,9 @@ def ways(resources: Sequence[Recorded], usage: Usage, region: str) -> Iterator[W
     bill = bill_of(resources, usage, region=region, always_on=True)
     for kind in (Kind.COMMITTED_1_YEAR, Kind.COMMITTED_3_YEARS):
         yield _committed(bill, usage, kind)
+    scaled_workloads = bill_of(resources, usage, region=region).workloads
     for vendor in VENDORS:
-        yield _managed(bill_of(resources, usage, region=region).workloads, usage, vendor)
+        yield _managed(scaled_workloads, usage, vendor)
 
 
 def _busy(workload: Workload, usage: Usage) -> int:

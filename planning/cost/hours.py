@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from catalog.prices import MONTH_HOURS
-from planning.cost.cases import Cases, always
+from planning.cost.cases import Cases, total
 from planning.cost.usage import EMPTY_NODE_MINUTES, HIGH_LOSSES, Simulated, Usage
 from planning.cost.workloads import Workload
 from planning.pools import PoolKind
@@ -129,4 +129,4 @@ def starts(workload: Workload, usage: Usage, order: Sequence[PoolKind]) -> Cases
 
 def all_hours(cases: Sequence[NodeHours]) -> Cases:
     """Add up hours, whatever they are for."""
-    return Cases(*(sum(found.hours[place] for found in cases) for place in range(len(always(0)))))
+    return total([found.hours for found in cases])

@@ -12,7 +12,7 @@ from typing import Any, Final
 from monitoring.scaling import stabilization_seconds
 from planning.cost.recorded import Recorded, at, each, number
 from planning.plan import Plan
-from planning.pools import COMPUTE_CLASS, FLOOR, GPU, PoolKind
+from planning.pools import COMPUTE_CLASS, FLOOR, GPU, PoolKind, elastic_order, falls_back
 from planning.schema import Capacity
 from planning.serving import floor_name
 
@@ -252,10 +252,7 @@ def bought(workload: Workload, capacity: Capacity, *, fallback: bool | None) -> 
     """
     if workload.on_floor:
         return workload.order
-    order = [PoolKind.ON_DEMAND]
-    if capacity is not Capacity.ON_DEMAND:
-        falls = capacity is Capacity.SPOT_WITH_FALLBACK if fallback is None else fallback
-        order = [PoolKind.SPOT, PoolKind.ON_DEMAND] if falls else [PoolKind.SPOT]
-    first = [PoolKind.RESERVED] * (PoolKind.RESERVED in workload.order)
-    last = [PoolKind.FLEX_START] * (PoolKind.FLEX_START in workload.order)
-    return (*first, *order, *last)
+    # Pools for spot and on-demand are there always, the others where the stack asked for them.
+    there = {PoolKind.SPOT, PoolKind.ON_DEMAND, *workload.order}
+    order = elastic_order(capacity, fallback=falls_back(capacity, [fallback]))
+    return tuple(kind for kind in order if kind in there)

@@ -130,8 +130,7 @@ def report(
             wanted, timeout=timeout, progress=lambda names: progress(f"running {', '.join(dict.fromkeys(names))}")
         )
         recorded: dict[tuple[str, str], Snapshot | None] = dict.fromkeys(runs)
-        for (key, run), result in zip(((k, r) for k, r in runs.items() if r is not None), results, strict=True):
-            del run
+        for key, result in zip((key for key, run in runs.items() if run is not None), results, strict=True):
             if isinstance(result, PreviewError):
                 failures[key] = result
             else:
