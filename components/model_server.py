@@ -144,7 +144,6 @@ class ModelServer(pulumi.ComponentResource):
         )
         scaled_object(
             f"{name}-scaling",
-            workload,
             model,
             version,
             handover=handover,
@@ -176,7 +175,7 @@ class ModelServer(pulumi.ComponentResource):
             spec=k8s.apps.v1.DeploymentSpecArgs(
                 replicas=version.replicas.floor if floor else 0,
                 revision_history_limit=3,
-                progress_deadline_seconds=model.declared.startup_minutes * 60 + 600,
+                progress_deadline_seconds=model.start_deadline_seconds,
                 selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
                 # The new replica serves before the old one goes: its GPU is one node more, for as long as that takes.
                 strategy=k8s.apps.v1.DeploymentStrategyArgs(

@@ -1,9 +1,11 @@
-"""The PromQL that decides how many replicas there are. Each result is exactly one element, never none.
+"""The PromQL that decides how many replicas there are. Each result is exactly one element.
 
-A model at zero pods has no series, which means 0 and is said so by `or vector(0)`. KEDA's own way to read
-an empty answer as 0 (`ignoreNullValues`) stays off: only a Prometheus that answers can put a model to
-sleep.
+A model at zero pods has no series, which means 0 and is said so by `or vector(0)`. One query, `hold`, has no element
+where nothing can be said. KEDA's own way to read an empty answer as 0 (`ignoreNullValues`) is off, so that is an error,
+on which neither KEDA nor the HorizontalPodAutoscaler takes a replica away.
 """
+
+from collections.abc import Sequence
 
 from monitoring.engine_metrics import EngineMetrics
 
@@ -12,8 +14,18 @@ GATEWAY = 'reporter="source",source_workload="istio-ingressgateway",source_workl
 
 MODELS_NAMESPACE = "models"
 
+GATEWAY_TARGETS = 'job="istio-ingress/merged-metrics"'
+"""Selects the scrapes of the gateway's pods: the Prometheus operator names a job `namespace/PodMonitor`."""
+
 WINDOW = "2m"
 """Longer than a scrape and a poll of KEDA together, so that no request falls between two polls."""
+
+_FRESH = "30s"
+"""Two scrapes: how old the last word of a target may be that counts as scraped now."""
+_SILENT = "1m"
+"""How long an engine may tell no gauge until it counts as silent."""
+_REMEMBERED = "10m"
+"""How long ago an engine's gauge must have been there for its absence to be silence."""
 
 _LOOKBACK = "5m"
 """How old a sample may be that Prometheus still takes for the present one (`--query.lookback-delta`)."""
@@ -35,27 +47,98 @@ def gateway_requests(model: str, namespace: str = MODELS_NAMESPACE, window: str 
     model, so this takes the last value of each series, of gateway pods that are gone by now as well, less
     the last one before the window. That is looked for as far back as Prometheus itself looks, for a scrape
     may fail. Where there is none, or a higher one before a restart, the whole value counts; but not after
-    an outage of Prometheus, when every series looks new: `up` tells whether it was watching.
+    an outage of Prometheus, when every series looks new: `up` tells whether it was watching the gateway.
     https://github.com/prometheus/prometheus/issues/1673
     """
     series = _gateway_series(model, namespace)
     last, before = f"last_over_time({series}[{window}])", f"last_over_time({series}[{_LOOKBACK}] offset {window})"
-    watched = f"group(up offset {window})"
+    watched = f"group(up{{{GATEWAY_TARGETS}}} offset {window} == 1)"
     return f"sum(({last} - {before} >= 0) or ({last} and on() {watched})) or vector(0)"
 
 
-def activity(model: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE, window: str = WINDOW) -> str:
-    """Give 1 while the model is asked for, computes or has requests waiting, in any version, else 0.
+def within(query: str, minutes: int) -> str:
+    """Give 1 while a query is above 0 now, or was at any whole minute of the last `minutes`, else 0.
+
+    The memory is Prometheus's, not KEDA's (`cooldownPeriod` counts from the last poll that found activity): so it
+    survives that KEDA or Prometheus is away. The query must have an element at all times.
+    """
+    return f"({query}) + max_over_time(({query})[{minutes}m:1m]) > bool 0"
+
+
+def asked_for(model: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE, window: str = WINDOW) -> str:
+    """Count what asks for the model now, in any version: requests that ended at the gateway, and requests under way.
 
     The same text for every version of a model, so that they wake and sleep together: a canary asleep would
-    answer its share of the traffic with 503. What is in flight counts beside the gateway's requests,
+    answer its share of the traffic with 503. What is under way counts beside the gateway's requests,
     because those are booked when a response ends. An engine that tells neither queue nor batch stays awake
     by ended requests alone: there the idle time must be longer than the longest response.
     """
-    gauges = (name for name in (engine.queue, engine.in_flight) if name is not None)
-    parts = [f'sum({name}{{namespace="{namespace}",app="{model}"}}) or vector(0)' for name in gauges]
-    asked = " + ".join(f"({part})" for part in (gateway_requests(model, namespace, window), *parts))
-    return f"{asked} > bool 0"
+    return " + ".join(
+        (f"({gateway_requests(model, namespace, window)})", *_gauges(engine, _of(model, None, namespace)))
+    )
+
+
+def starting(deployments: Sequence[str], seconds: int, namespace: str = MODELS_NAMESPACE) -> str:
+    """Count the Deployments with a replica that is starting, for so long at the most.
+
+    A model that loads must not be put to sleep by the idle time, which is often the shorter one. A replica that is
+    never ready, since it fails or no GPU is to be had, must not be kept for ever.
+    """
+    names = "|".join(deployments)
+    missing = f'kube_deployment_status_replicas_unavailable{{namespace="{namespace}",deployment=~"{names}"}}'
+    # By name, as a new pod of kube-state-metrics brings new series.
+    now, before = f"max by (deployment) ({missing})", f"min by (deployment) (min_over_time({missing}[{seconds}s]))"
+    return f"count({now} > 0 and {before} == 0) or vector(0)"
+
+
+def under_way(model: str, version: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE) -> str:
+    """Requests that this version's replicas run or have waiting, all together.
+
+    Raises ValueError where the engine tells only one of them: what waits is nothing as long as there are enough
+    replicas, so it alone does not say that they are needed.
+    """
+    if engine.queue is None or engine.in_flight is None:
+        raise ValueError(f"{model}: its engine needs a metric for requests that wait and one for those that run")
+    return " + ".join(_gauges(engine, _of(model, version, namespace)))
+
+
+def replicas(deployment: str, namespace: str = MODELS_NAMESPACE) -> str:
+    """Replicas that the Deployment is to have; no element while kube-state-metrics is silent."""
+    return f'max(kube_deployment_spec_replicas{{namespace="{namespace}",deployment="{deployment}"}})'
+
+
+def at_most(query: str, most: str) -> str:
+    """Give the lesser of two queries; no element where the second has none."""
+    return f"clamp_max({query}, scalar({most})) and on() {most}"
+
+
+def hold(
+    model: str,
+    version: str,
+    deployment: str,
+    engine: EngineMetrics,
+    *,
+    minutes: int,
+    needed: str | None = None,
+    namespace: str = MODELS_NAMESPACE,
+) -> str:
+    """Replicas that must not go, of those that there are: `needed`, or all of them as long as it is not known.
+
+    It is known once the gateway was scraped in each of the last `minutes`, every pod of the gateway and of the version
+    is scraped now, and no engine is silent that told its gauges before: an overloaded one may answer no scrape. So an
+    outage of Prometheus, its restart and its return take nothing away, and wake nothing: of 0 replicas all are 0.
+    """
+    there, pods = replicas(deployment, namespace), _of(model, version, namespace)
+    targets = f'job="{namespace}/merged-metrics",app="{model}",version="{version}"'
+    gateway = f"last_over_time(up{{{GATEWAY_TARGETS}}}"
+    scraped = f"min({gateway}[{_FRESH}])) == 1"
+    watched = f"count_over_time((max({gateway}[1m])) == 1)[{minutes}m:1m]) >= {minutes}"
+    unseen = [f"last_over_time(up{{{targets}}}[{_FRESH}]) == 0"]
+    if (gauge := engine.in_flight or engine.queue) is not None:
+        told = f"last_over_time({gauge}{pods}[{_REMEMBERED}]) unless on (pod) last_over_time({gauge}{pods}[{_SILENT}])"
+        unseen.append(f"({told}) and on (pod) last_over_time(up{{{targets}}}[{_FRESH}]) == 1")
+    known = f"{scraped} and on() {watched} unless on() ({' or '.join(f'({part})' for part in unseen)})"
+    return f"({there} unless on() ({known})) or ({needed or f'{there} * 0'})"
 
 
 def request_rate(model: str, share: float, namespace: str = MODELS_NAMESPACE, window: str = WINDOW) -> str:
@@ -76,12 +159,23 @@ def queue(model: str, version: str, engine: EngineMetrics, namespace: str = MODE
     """
     if engine.queue is None:
         raise ValueError(f"{model}: its engine has no queue metric, so it cannot be scaled by its queue")
-    return f'sum({engine.queue}{{namespace="{namespace}",app="{model}",version="{version}"}}) or vector(0)'
+    return f"sum({engine.queue}{_of(model, version, namespace)}) or vector(0)"
 
 
 def beyond(query: str, taken: float) -> str:
     """Give what a total leaves over when so much of it is taken already, and 0 where that is nothing."""
     return query if taken == 0 else f"clamp_min(({query}) - {number(taken)}, 0)"
+
+
+def _of(model: str, version: str | None, namespace: str) -> str:
+    """Select the pods of a model, or of one version."""
+    which = "" if version is None else f',version="{version}"'
+    return f'{{namespace="{namespace}",app="{model}"{which}}}'
+
+
+def _gauges(engine: EngineMetrics, pods: str) -> list[str]:
+    """Total each gauge of requests under way that the engine has."""
+    return [f"(sum({name}{pods}) or vector(0))" for name in (engine.queue, engine.in_flight) if name is not None]
 
 
 def _gateway_series(model: str, namespace: str, *matchers: str) -> str:

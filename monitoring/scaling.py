@@ -1,5 +1,6 @@
 """Which signals scale a version, and what KEDA and the HorizontalPodAutoscaler compute from them."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ from monitoring.engine_metrics import EngineMetrics
 _MILLI = 1000
 """KEDA hands values and thresholds on in whole thousandths.
 
-https://github.com/kedacore/keda/blob/v2.20.2/pkg/scalers/scaler.go
+https://github.com/kedacore/keda/blob/v2.21.0/pkg/scalers/scaler.go
 """
 
 POLLING_SECONDS = 15
@@ -25,6 +26,16 @@ _LONGEST_STABILIZATION_SECONDS = 3600
 """https://kubernetes.io/docs/reference/kubernetes-api/autoscaling/horizontal-pod-autoscaler-v2/"""
 
 
+COOLDOWN_SECONDS = 60
+"""KEDA's `cooldownPeriod`: that long no poll may have found activity until it takes the last replica away.
+
+Short, since `activity` itself looks back over the idle time: KEDA's own memory is wrong once KEDA was away.
+"""
+
+_SPARE_MINUTES = 2
+"""How much longer the last replica beside a floor stays than the HorizontalPodAutoscaler takes for the others."""
+
+
 def stabilization_seconds(startup_seconds: int) -> int:
     """How long the HorizontalPodAutoscaler looks back for a higher number before it takes a replica away."""
     return min(startup_seconds, _LONGEST_STABILIZATION_SECONDS)
@@ -32,7 +43,7 @@ def stabilization_seconds(startup_seconds: int) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrometheusTrigger:
-    """One trigger of a ScaledObject. https://keda.sh/docs/2.20/scalers/prometheus/
+    """One trigger of a ScaledObject. https://keda.sh/docs/2.21/scalers/prometheus/
 
     `metric_type` is always AverageValue, which divides the query's result by the number of replicas: so
     every query is a total. Value would compare it undivided, and with a total never stop adding replicas.
@@ -60,41 +71,153 @@ class PrometheusTrigger:
         }
 
 
-def triggers(
-    *,
-    model: str,
-    version: str,
-    share: float,
-    engine: EngineMetrics,
-    minimum: int,
-    floor: int = 0,
-    requests_per_second_per_replica: float | None = None,
-    queue_per_replica: float | None = None,
-    namespace: str = queries.MODELS_NAMESPACE,
-) -> tuple[PrometheusTrigger, ...]:
-    """Give a version's triggers: what wakes it, where it may sleep, then what sets its number of replicas.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScaledVersion:
+    """One version of a model, as far as its scaling goes. Raises ValueError unless exactly one target is given."""
 
-    KEDA keeps a version awake while any trigger is above 0, so the second must not be so where `activity`
-    is 0: the rate and the queue are both parts of it. A version without a share is not woken by requests
-    that it will not get.
+    model: str
+    version: str
+    versions: tuple[str, ...]
+    """Those of the model that have a share of its requests."""
+    share: float
+    """Of the model's requests, 0 to 1."""
+    engine: EngineMetrics
+    minimum: int
+    """Of the Deployment that KEDA scales, as is `maximum`."""
+    maximum: int
+    floor: int = 0
+    """Replicas beside it that are always there: the load is what they leave over."""
+    idle_minutes: int
+    startup_seconds: int
+    """How long an engine may load."""
+    deadline_seconds: int
+    """How long a start may take in all, with a new node."""
+    requests_per_second_per_replica: float | None = None
+    queue_per_replica: float | None = None
+    namespace: str = queries.MODELS_NAMESPACE
 
-    With a `floor`, replicas that are always there and that KEDA does not scale, the load is what they leave
-    over, and it alone decides: the floor is awake anyway.
+    def __post_init__(self) -> None:
+        """Refuse both targets, and none."""
+        if (self.requests_per_second_per_replica is None) is (self.queue_per_replica is None):
+            raise ValueError(f"{self.workload}: give either requests_per_second_per_replica or queue_per_replica")
 
-    Raises ValueError unless exactly one of the two targets is given.
-    """
-    match requests_per_second_per_replica, queue_per_replica:
-        case float() | int() as rate, None:
-            query = queries.beyond(queries.request_rate(model, share, namespace), floor * rate)
-            load = PrometheusTrigger(name="request-rate", query=query, threshold=rate)
-        case None, float() | int() as length:
-            query = queries.beyond(queries.queue(model, version, engine, namespace), floor * length)
-            load = PrometheusTrigger(name="queue", query=query, threshold=length)
-        case _:
-            raise ValueError(f"{model}-{version}: give either requests_per_second_per_replica or queue_per_replica")
-    if minimum > 0 or floor > 0 or share == 0:
-        return (load,)
-    return PrometheusTrigger(name="activity", query=queries.activity(model, engine, namespace), threshold=1), load
+    @property
+    def workload(self) -> str:
+        """The Deployment that KEDA scales."""
+        return f"{self.model}-{self.version}"
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it may go to 0 of its own. A version without a share is paused at 0 instead."""
+        return self.minimum == 0 and self.share > 0
+
+    @property
+    def sleep_minutes(self) -> int:
+        """How long nothing may have asked for its replicas until KEDA takes them to 0.
+
+        KEDA takes all that are left in one step, past the HorizontalPodAutoscaler. Without a floor nobody has asked for
+        the model then. Beside a floor somebody may have: so it is long enough for the HorizontalPodAutoscaler to take
+        all but one before, one by one.
+        """
+        if self.floor == 0:
+            return self.idle_minutes
+        steps = (self.maximum - 1) * SCALE_DOWN_SECONDS // SCALE_DOWN_PODS
+        return max(self.idle_minutes, _minutes(stabilization_seconds(self.startup_seconds) + steps) + _SPARE_MINUTES)
+
+    def triggers(self) -> tuple[PrometheusTrigger, ...]:
+        """Give what wakes it, what sets its number of replicas, and what keeps those that there are.
+
+        `activity` alone wakes, and lets sleep: KEDA keeps a version awake while any trigger is above 0, and the others
+        are 0 where it is. Beside a floor `activity` is what the floor leaves over: the floor is awake anyway.
+
+        `hold` adds none. A queue is empty as long as there are enough replicas, so `hold` lets one go only when all
+        requests under way, running and waiting, are no more than may wait in the queues of the others. And it lets none
+        go while nobody can say what is under way.
+        """
+        load, busy = self._load(), self._busy()
+        watched = max(self.sleep_minutes if self.sleeps else 0, _minutes(stabilization_seconds(self.startup_seconds)))
+        hold = PrometheusTrigger(
+            name="hold",
+            query=queries.hold(
+                self.model,
+                self.version,
+                self.workload,
+                self.engine,
+                minutes=watched,
+                needed=busy,
+                namespace=self.namespace,
+            ),
+            threshold=1,
+        )
+        if not self.sleeps:
+            return load, hold
+        if self.floor:
+            asks = [load.query, queries.starting([self.workload], self.deadline_seconds, self.namespace)]
+            asks += [] if busy is None else [f"{busy} or vector(0)"]
+        else:
+            workloads = [f"{self.model}-{version}" for version in self.versions]
+            asks = [
+                queries.asked_for(self.model, self.engine, self.namespace),
+                queries.starting(workloads, self.deadline_seconds, self.namespace),
+            ]
+        query = queries.within(" + ".join(f"({ask})" for ask in asks), self.sleep_minutes)
+        return PrometheusTrigger(name="activity", query=query, threshold=1), load, hold
+
+    def _load(self) -> PrometheusTrigger:
+        if (rate := self.requests_per_second_per_replica) is not None:
+            total = queries.request_rate(self.model, self.share, self.namespace)
+            return PrometheusTrigger(
+                name="request-rate", query=queries.beyond(total, self.floor * rate), threshold=rate
+            )
+        length = self.queue_per_replica or 0.0
+        total = queries.queue(self.model, self.version, self.engine, self.namespace)
+        return PrometheusTrigger(name="queue", query=queries.beyond(total, self.floor * length), threshold=length)
+
+    def _busy(self) -> str | None:
+        """Count the replicas, of those that there are, whose requests the others may not have waiting."""
+        if (length := self.queue_per_replica) is None:
+            return None
+        total = queries.under_way(self.model, self.version, self.engine, self.namespace)
+        needed = f"({queries.beyond(total, self.floor * length)}) / {queries.number(length)}"
+        return queries.at_most(needed, queries.replicas(self.workload, self.namespace))
+
+    def scaled_object(self, prometheus_url: str) -> dict[str, object]:
+        """Give the ScaledObject's `spec`.
+
+        From 1 up the HorizontalPodAutoscaler that KEDA writes decides. From 0 KEDA itself goes to 1 as soon as a
+        trigger is above 0, and from any number to 0 once none was for `cooldownPeriod`. There is no `fallback`: an
+        active one counts as activity, so it would wake what sleeps, and without one neither KEDA nor the
+        HorizontalPodAutoscaler changes anything while triggers fail.
+        https://keda.sh/docs/2.21/reference/scaledobject-spec/, pkg/scaling/executor/scale_scaledobjects.go
+        """
+        return {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.workload},
+            "minReplicaCount": self.minimum,
+            "maxReplicaCount": self.maximum,
+            "pollingInterval": POLLING_SECONDS,
+            **({"cooldownPeriod": COOLDOWN_SECONDS} if self.minimum == 0 else {}),
+            "advanced": {
+                "horizontalPodAutoscalerConfig": {
+                    "behavior": {
+                        "scaleUp": {
+                            "policies": [{"type": "Pods", "value": SCALE_UP_PODS, "periodSeconds": SCALE_UP_SECONDS}]
+                        },
+                        "scaleDown": {
+                            "stabilizationWindowSeconds": stabilization_seconds(self.startup_seconds),
+                            "policies": [
+                                {"type": "Pods", "value": SCALE_DOWN_PODS, "periodSeconds": SCALE_DOWN_SECONDS}
+                            ],
+                        },
+                    }
+                }
+            },
+            "triggers": [trigger.spec(prometheus_url) for trigger in self.triggers()],
+        }
+
+
+def _minutes(seconds: float) -> int:
+    """Whole minutes, rounded up."""
+    return math.ceil(seconds / 60)
 
 
 def replicas_for(rate: float, per_replica: float, share: float, minimum: int, maximum: int) -> int:

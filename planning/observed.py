@@ -1,13 +1,14 @@
-"""What monitoring has to know: of a model its engine's series, versions and objective; of nodes the price."""
+"""What monitoring has to know: of a model its engine's series, versions, objective and scaling; of nodes the price."""
 
 from collections.abc import Iterable
 
 from monitoring.engine_metrics import TGI, VLLM, EngineMetrics
+from monitoring.scaling import ScaledVersion
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
 from monitoring.spend import NodePrice, Provisioning
 from planning.pools import Pool, PoolKind
 from planning.schema import EngineName, Model
-from planning.serving import ModelPlan
+from planning.serving import ModelPlan, Version
 
 _KNOWN = {EngineName.TGI: TGI, EngineName.VLLM: VLLM}
 
@@ -36,6 +37,27 @@ def served_model(model: ModelPlan) -> ServedModel:
         p95_seconds=declared.slo.p95_seconds if declared.slo else None,
         availability=declared.slo.availability if declared.slo else None,
         panels=own_panels(declared),
+    )
+
+
+def scaled_version(model: ModelPlan, version: Version, namespace: str) -> ScaledVersion:
+    """Describe a version for its scaling."""
+    declared, replicas = model.declared, version.replicas
+    return ScaledVersion(
+        model=model.name,
+        version=version.name,
+        versions=tuple(other.name for other in model.versions if other.weight),
+        share=version.weight / 100,
+        engine=engine_metrics(declared),
+        minimum=replicas.elastic_minimum,
+        maximum=replicas.elastic_maximum,
+        floor=replicas.floor,
+        idle_minutes=declared.scaling.idle_minutes,
+        startup_seconds=declared.startup_minutes * 60,
+        deadline_seconds=model.start_deadline_seconds,
+        requests_per_second_per_replica=declared.scaling.requests_per_second_per_replica,
+        queue_per_replica=declared.scaling.queue_per_replica,
+        namespace=namespace,
     )
 
 

@@ -13,6 +13,8 @@ from planning.schema import Batching, Capacity, EngineName, Model
 from planning.schema import Version as DeclaredVersion
 from planning.weights import Fill, StoredWeights, scratch_gib
 
+NODE_SECONDS = 600
+"""What a start may take until its container begins: node, driver, image. The parts are in planning.cold_start."""
 _OURS = 0.95
 """The part of a node's disk for the model; the rest is for the pods of the node itself."""
 
@@ -98,6 +100,11 @@ class ModelPlan:
     def name(self) -> str:
         """The model's name: of its Service, of its label `app`, and the first part of its host."""
         return self.declared.name
+
+    @property
+    def start_deadline_seconds(self) -> int:
+        """How long a start may take in all, from no node to the first answer."""
+        return self.declared.startup_minutes * 60 + NODE_SECONDS
 
     @property
     def download_bytes(self) -> int | None:

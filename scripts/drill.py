@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from planning.cost.recorded import Recorded
 from planning.plan import Plan
 from planning.serving import ModelPlan
 from planning.simulate.drill import (
@@ -30,7 +31,7 @@ from planning.simulate.drill import (
 from planning.simulate.drill_report import document, text
 from planning.simulate.scenario import Options, Pattern
 from scripts.simulate import add_options, chosen, number, options_of
-from scripts.stack_plan import read_plan
+from scripts.stack_plan import read_plan, read_resources
 from scripts.terminal import OperationError, run, say
 
 
@@ -82,7 +83,9 @@ def faults_of(arguments: argparse.Namespace) -> Faults:
         raise OperationError(f"{arguments.losses}: {error}") from error
 
 
-def prepared(plan: Plan, models: Sequence[ModelPlan], arguments: argparse.Namespace) -> list[Drill]:
+def prepared(
+    plan: Plan, models: Sequence[ModelPlan], arguments: argparse.Namespace, resources: Sequence[Recorded]
+) -> list[Drill]:
     """Set the drills up. Raises OperationError for a model that cannot be simulated, and for a loss after the end."""
     faults = faults_of(arguments)
     if arguments.losses_per_day is None:
@@ -90,7 +93,7 @@ def prepared(plan: Plan, models: Sequence[ModelPlan], arguments: argparse.Namesp
         arguments.losses_per_day = 0.0 if elsewhere else LOSSES_PER_DAY
     options = options_of(arguments)
     try:
-        made = [drill(plan, model, options, faults, seeds=arguments.seeds) for model in models]
+        made = [drill(plan, model, options, faults, resources, seeds=arguments.seeds) for model in models]
     except ValueError as error:
         raise OperationError(str(error)) from error
     for found in made:
@@ -136,7 +139,8 @@ def main(argv: Sequence[str]) -> int:
     """Drill and tell; exit 1 where a model's verdict is that it failed."""
     arguments = parser().parse_args(argv)
     plan = read_plan(arguments.stack).plan
-    done = list(outcomes(prepared(plan, chosen(plan, arguments.model), arguments)))
+    models = chosen(plan, arguments.model)
+    done = list(outcomes(prepared(plan, models, arguments, read_resources(arguments.stack))))
     documents = [document(outcome) for outcome in done]
     if arguments.html is not None:
         # The drawing library takes longer to load than many runs to run.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from planning.cost.recorded import Recorded
 from planning.plan import Plan
 from planning.serving import ModelPlan
 from planning.simulate.arrivals import Request
@@ -17,7 +18,7 @@ from planning.simulate.report import Document, document, text
 from planning.simulate.results import Results
 from planning.simulate.scenario import Options, Pattern, Policy, Scenario, scenario
 from planning.simulate.traces import TraceError, read_trace
-from scripts.stack_plan import read_plan
+from scripts.stack_plan import read_plan, read_resources
 from scripts.terminal import OperationError, run, say
 
 
@@ -45,7 +46,9 @@ def add_options(made: argparse.ArgumentParser, defaults: Options) -> None:
     made.add_argument("--answer-tokens", type=int, metavar="MEAN")
     made.add_argument("--service-seconds", type=positive, metavar="MEAN", help="of one request to a custom engine")
     made.add_argument("--policy", type=Policy, choices=list(Policy), default=defaults.policy, help="who scales")
-    made.add_argument("--balancing", type=Balancing, choices=list(Balancing), default=defaults.balancing)
+    made.add_argument(
+        "--balancing", type=Balancing, choices=list(Balancing), help="in place of what the stack's gateway does"
+    )
     made.add_argument("--losses-per-day", type=number, default=defaults.losses_per_day, help="of a spot node")
     made.add_argument("--outages-per-day", type=number, default=defaults.outages_per_day, help="without any spot node")
     made.add_argument("--outage-hours", type=positive, default=defaults.outage_hours, help="their mean length")
@@ -89,11 +92,13 @@ def chosen(plan: Plan, name: str | None) -> Sequence[ModelPlan]:
     return found
 
 
-def runs(plan: Plan, models: Sequence[ModelPlan], options: Options) -> Iterator[tuple[Scenario, Results]]:
+def runs(
+    plan: Plan, models: Sequence[ModelPlan], options: Options, resources: Sequence[Recorded]
+) -> Iterator[tuple[Scenario, Results]]:
     """Run one model after the other. Raises OperationError for one that cannot be simulated."""
     for model in models:
         try:
-            made = scenario(plan, model, options)
+            made = scenario(plan, model, options, resources)
         except ValueError as error:
             raise OperationError(str(error)) from error
         if sys.stderr.isatty():
@@ -108,7 +113,8 @@ def main(argv: Sequence[str]) -> int:
     """Simulate and tell."""
     arguments = parser().parse_args(argv)
     options, plan = options_of(arguments), read_plan(arguments.stack).plan
-    done = list(runs(plan, chosen(plan, arguments.model), options))
+    models = chosen(plan, arguments.model)
+    done = list(runs(plan, models, options, read_resources(arguments.stack)))
     documents: list[Document] = [document(made, results) for made, results in done]
     if arguments.html is not None:
         # The drawing library takes longer to load than a run to run.

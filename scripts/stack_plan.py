@@ -9,8 +9,11 @@ from pathlib import Path
 import pulumi
 
 import settings
+from planning.cost.recorded import Recorded, recorded
 from planning.plan import Plan
+from preview.document import document
 from preview.project import Project, load_project, load_stack
+from preview.run import record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +35,12 @@ def read_plan(stack: str) -> StackPlan:
     os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
     pulumi.runtime.configure(pulumi.runtime.Settings(project=project.name, stack=stack))
     return StackPlan(project=project, plan=load_settings().plan())
+
+
+def read_resources(stack: str) -> tuple[Recorded, ...]:
+    """Run the program as a preview does, and give what it makes. Raises PreviewError as `preview.record` does."""
+    steps = document(record(Path(), stack))["steps"]
+    return recorded([step["newState"] for step in steps])
 
 
 def load_settings() -> settings.Settings:

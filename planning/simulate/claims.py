@@ -8,12 +8,15 @@ from typing import Final
 from catalog.architectures import Architecture, architecture_of
 from catalog.gpu_machines import GpuType, machines_with
 from catalog.prices import BRIEF
+from monitoring.engine_metrics import EngineMetrics
+from monitoring.scaling import ScaledVersion
 from planning.cold_start import DRIVER, IMAGE, NODE, WARM_UP, ColdStart
 from planning.memory import fit
 from planning.simulate.arrivals import DAY, BusinessHours, Constant, Lengths, Request, Shape, poisson
 from planning.simulate.engine import Batching, Limits, Replica, Timing
-from planning.simulate.platform import Platform, Supply, Version, simulate
+from planning.simulate.platform import Platform, Series, Supply, Version, simulate
 from planning.simulate.results import Provisioning, Results
+from planning.simulate.scaled_object import scaled_object_of
 from planning.simulate.scalers import Keda
 from planning.simulate.scenario import ROOMY
 from planning.simulate.timing import timing_of
@@ -190,16 +193,32 @@ def month_with_sleep() -> Results:
     profile = BusinessHours(rate=0.1, from_hour=9, to_hour=9 + HOURS_A_DAY, days=7)
     one = Lengths(mean=1, maximum=1, shape=Shape.FIXED)
     answers = Lengths(mean=30, maximum=ROOMY, shape=Shape.EXPONENTIAL)
-    scaler = partial(
-        Keda,
+    series = Series()
+    scaled = ScaledVersion(
+        model=series.app,
+        version="stable",
+        versions=("stable",),
+        share=1.0,
+        engine=EngineMetrics(),
         minimum=0,
         maximum=1,
+        idle_minutes=15,
         startup_seconds=1800,
-        idle_seconds=15 * 60,
+        deadline_seconds=2400,
         requests_per_second_per_replica=2,
     )
+    scaler = partial(Keda, scaled=scaled_object_of({"spec": scaled.scaled_object("http://prometheus")}))
     platform = Platform(
-        versions=(Version(name="stable", timing=Timing(step=0.01), limits=_limits(sequences=1), scaler=scaler),),
+        versions=(
+            Version(
+                name="stable",
+                timing=Timing(step=0.01),
+                limits=_limits(sequences=1),
+                scaler=scaler,
+                workload=scaled.workload,
+            ),
+        ),
+        series=series,
         supply=Supply(order=(Provisioning.SPOT,), tail_seconds=600),
         cold_start=ColdStart(parts=(NODE, DRIVER, IMAGE, WARM_UP)),
     )

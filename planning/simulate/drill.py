@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from planning.cold_start import NO_COLD_START
+from planning.cost.recorded import Recorded
 from planning.drain import PRE_STOP_SECONDS
 from planning.plan import Plan
 from planning.pools import PoolKind
@@ -168,10 +169,12 @@ class UpAndDown:
         return self.low if int(seen.now // self.phase) % 2 else self.high
 
 
-def drill(plan: Plan, model: ModelPlan, options: Options, faults: Faults, *, seeds: int) -> Drill:
+def drill(
+    plan: Plan, model: ModelPlan, options: Options, faults: Faults, resources: Sequence[Recorded], *, seeds: int
+) -> Drill:
     """Set up the runs of so many seeds, from `options.seed` on. Raises ValueError as `scenario` does."""
     budgets = budgets_of(model, faults)
-    made = [scenario(plan, model, replace(options, seed=options.seed + number)) for number in range(seeds)]
+    made = [scenario(plan, model, replace(options, seed=options.seed + number), resources) for number in range(seeds)]
     spot = Provisioning.SPOT in made[0].platform.supply.order
     platform = _platform(made[0].platform, model, faults, zones=_zones(plan, model))
     stops = platform.stopping
@@ -183,7 +186,7 @@ def drill(plan: Plan, model: ModelPlan, options: Options, faults: Faults, *, see
             Task(part=Part.LOSSES, scenario=replace(found, platform=platform)),
             Task(part=Part.QUIET, scenario=replace(found, platform=_quiet(platform))),
         ]
-        falling = scenario(plan, model, replace(options, seed=found.seed, days=days))
+        falling = scenario(plan, model, replace(options, seed=found.seed, days=days), resources)
         tasks.append(Task(part=Part.STOPS, scenario=replace(falling, platform=_falling(platform, phase))))
     share, source = objective_of(model)
     return Drill(

@@ -8,28 +8,23 @@ The start of a pod is bought with its node; a node that has lost its pod stays f
 
 import heapq
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from random import Random
 from typing import Final
 
-from monitoring.scaling import POLLING_SECONDS
 from planning.cold_start import NO_COLD_START, ColdStart
 from planning.drain import PRE_STOP_SECONDS
 from planning.simulate.arrivals import DAY, HOUR, Request
 from planning.simulate.engine import Batching, Limits, Replica, Served, Timing
+from planning.simulate.promql import Prometheus
 from planning.simulate.results import Cut, Loss, Moment, Provisioning, Results, Use, VersionResults
 from planning.simulate.scalers import Scaler, Seen
 
-WINDOW_SECONDS: Final = 120.0
-"""Over which the gateway's requests are counted: monitoring.queries.WINDOW."""
-GATEWAY_ATTEMPTS: Final = 3
-"""A request that no engine has seen is tried on two more replicas: components/traffic.py."""
-EJECTED_AFTER: Final = 2
-"""Connections refused in a row until the gateway leaves a replica out: components/traffic.py."""
+POLLING_SECONDS: Final = 15.0
+"""How often everything is scraped, and who scales decides; the recorded PodMonitors and ScaledObjects say the same."""
 
 
 class Balancing(StrEnum):
@@ -58,6 +53,8 @@ class Version:
     floor: int = 0
     initial: int = 0
     """Replicas that are there at the start, the floor included."""
+    workload: str = ""
+    """The Deployment of those that are scaled."""
     batching: Batching = Batching.CONTINUOUS
 
 
@@ -127,6 +124,43 @@ class Callers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Gateway:
+    """What the gateway does of its own: how often it tries, and which replicas it leaves out for a while."""
+
+    attempts: int = 1
+    """A request that no engine has seen is tried on another replica each time."""
+    ejected_after: int | None = None
+    """Connections refused in a row until a replica is left out; None never leaves one out."""
+    ejection_seconds: float = 30.0
+    most_ejected: float = 0.1
+    """The part of the replicas that may be left out at once; one always may."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """What the scraped series are called, and their labels: Istio's, an engine's, those of kube-state-metrics."""
+
+    namespace: str = "models"
+    service: str = "model"
+    app: str = "model"
+    job: str = "models/merged-metrics"
+    gateway_workload: str = "istio-ingressgateway"
+    gateway_namespace: str = "istio-ingress"
+    gateway_job: str = "istio-ingress/merged-metrics"
+    queue: str | None = None
+    """The engine's gauge of requests that wait, as `in_flight` is of those that run; None where it tells none."""
+    in_flight: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Absences:
+    """When Prometheus and KEDA are away: from and to, in seconds."""
+
+    prometheus: tuple[tuple[float, float], ...] = ()
+    keda: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Platform:
     """Everything about a model's serving that does not depend on who asks."""
 
@@ -136,6 +170,9 @@ class Platform:
     stopping: Stopping = Stopping()
     callers: Callers = Callers()
     balancing: Balancing = Balancing.LEAST_OF_TWO
+    gateway: Gateway = Gateway()
+    series: Series = Series()
+    absences: Absences = Absences()
     gpus: int = 1
     """Of one replica."""
 
@@ -168,8 +205,10 @@ class _Pod:
     node: _Node | None = None
     replica: Replica | None = None
     ready_at: float = math.inf
+    name: str = ""
     accepting: bool = False
     failures: int = 0
+    ejected_until: float = 0.0
     shut_down: bool = False
     """Whether it stops because its node was called back."""
     busy_booked: float = 0.0
@@ -188,6 +227,8 @@ class _Group:
     wanted: int
     pods: list[_Pod] = field(default_factory=list)
     endpoints: list[_Pod] = field(default_factory=list)
+    ejected_until: float = 0.0
+    """When the last of those that are left out is back."""
     turn: int = 0
     seen: Seen | None = None
 
@@ -207,8 +248,8 @@ class Simulation:
         self._zones, self._zone_losses = (Random(f"{seed}/{stream}") for stream in ("zones", "zone losses"))  # noqa: S311
         self._nodes: list[_Node] = []
         self._inside, self._inside_since, self._area, self._stay = 0, 0.0, 0.0, 0.0
-        self._answered = self._ended = 0
-        self._scraped: deque[tuple[float, int, int]] = deque()
+        self._answered = self._ended = self._ended_before = self._pods = 0
+        self._prometheus = Prometheus()
         self._spot_outages = sorted(platform.supply.outages)
         self._out_until = 0.0
         self.results = Results(seconds=seconds, gpus=platform.gpus)
@@ -234,8 +275,7 @@ class Simulation:
     def _begin(self, group: _Group) -> None:
         version = group.version
         for number in range(max(version.initial, version.floor)):
-            pod = _Pod(group=group, is_floor=number < version.floor)
-            group.pods.append(pod)
+            pod = self._new_pod(group, is_floor=number < version.floor)
             provisioning = Provisioning.ON_DEMAND if pod.is_floor else self._platform.supply.order[0]
             self._place(pod, self._new_node(provisioning))
             self._ready(pod)
@@ -295,16 +335,14 @@ class Simulation:
         if len(self._groups) > 1:
             group = self._choice.choices(self._groups, self._shares)[0]
         refusing: list[_Pod] = []
-        for _ in range(GATEWAY_ATTEMPTS):
+        for _ in range(self._platform.gateway.attempts):
             pod = self._pick(group, refusing)
             if pod is None:
                 break
             if not pod.accepting or pod.replica is None:
                 self.results.lingering += 1
                 refusing.append(pod)
-                pod.failures += 1
-                if pod.failures >= EJECTED_AFTER:
-                    group.endpoints.remove(pod)
+                self._refused(group, pod)
                 continue
             pod.failures = 0
             served = pod.replica.offer(request, self._now)
@@ -327,10 +365,21 @@ class Simulation:
         self.results.knocks += 1
         self._wait(request, knocked=True)
 
+    def _refused(self, group: _Group, pod: _Pod) -> None:
+        """Leave out a replica that has refused too often, unless too many are left out already."""
+        gateway = self._platform.gateway
+        pod.failures += 1
+        if gateway.ejected_after is None or pod.failures < gateway.ejected_after:
+            return
+        out = sum(other.ejected_until > self._now for other in group.endpoints)
+        if out == 0 or (out + 1) / len(group.endpoints) <= gateway.most_ejected:
+            pod.ejected_until = group.ejected_until = self._now + gateway.ejection_seconds
+            pod.failures = 0
+
     def _pick(self, group: _Group, refusing: Sequence[_Pod]) -> _Pod | None:
         endpoints = group.endpoints
-        if refusing:
-            endpoints = [pod for pod in endpoints if pod not in refusing]
+        if refusing or self._now < group.ejected_until:
+            endpoints = [pod for pod in endpoints if pod not in refusing and pod.ejected_until <= self._now]
         count = len(endpoints)
         if count < 2:
             return endpoints[0] if endpoints else None
@@ -406,9 +455,13 @@ class Simulation:
         self._note()
 
     def _add(self, group: _Group, *, is_floor: bool) -> None:
-        pod = _Pod(group=group, is_floor=is_floor)
+        self._find_node(self._new_pod(group, is_floor=is_floor), 0)
+
+    def _new_pod(self, group: _Group, *, is_floor: bool) -> _Pod:
+        self._pods += 1
+        pod = _Pod(group=group, is_floor=is_floor, name=f"{group.version.workload}-{self._pods}")
         group.pods.append(pod)
-        self._find_node(pod, 0)
+        return pod
 
     def _find_node(self, pod: _Pod, place: int) -> None:
         """Put a pod onto an empty node, or buy one: the first kind in the order that is to be had."""
@@ -601,7 +654,7 @@ class Simulation:
         self._at(self._out_until, self._draw_outage)
 
     def _spot_is_out(self) -> bool:
-        return self._now < self._out_until or any(begin <= self._now < end for begin, end in self._spot_outages)
+        return self._now < self._out_until or _within(self._spot_outages, self._now)
 
     def _pay_all(self) -> None:
         for node in self._nodes:
@@ -638,45 +691,87 @@ class Simulation:
 
     def _tick(self) -> None:
         """Decide by the last scrape, then scrape."""
-        for group in self._groups:
-            if group.seen is not None:
-                self._decide(group, group.seen)
-        self._scraped.append((self._now, self._answered, self._ended))
-        while self._scraped[0][0] < self._now - WINDOW_SECONDS:
-            self._scraped.popleft()
-        since, answered, ended = self._scraped[0]
-        rate = (self._answered - answered) / (self._now - since) if self._now > since else 0.0
-        active = self._ended > ended or any(
+        absences = self._platform.absences
+        if not _within(absences.keda, self._now):
+            for group in self._groups:
+                if group.seen is not None:
+                    self._decide(group, group.seen)
+        answers = not _within(absences.prometheus, self._now)
+        if answers:
+            self._prometheus.scrape(self._now, self._samples())
+        active = self._ended > self._ended_before or any(
             pod.replica.outstanding for group in self._groups for pod in group.pods if pod.replica is not None
         )
+        self._ended_before = self._ended
         for group in self._groups:
-            self._see(group, rate, active=active)
+            self._see(group, self._prometheus if answers else None, active=active)
         self._at(self._now + POLLING_SECONDS, self._tick)
 
-    def _see(self, group: _Group, rate: float, *, active: bool) -> None:
-        ready, gained = list[Replica](), 0.0
+    def _samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """Give what is scraped: of the gateway, of the pods, and of the Deployments by kube-state-metrics."""
+        series = self._platform.series
+        yield "up", {"job": series.gateway_job, "namespace": series.gateway_namespace, "pod": "gateway"}, 1.0
+        for flags, code, count in (("-", "200", self._answered), ("UH", "503", self._ended - self._answered)):
+            if count:
+                yield "istio_requests_total", _at_gateway(series, flags, code), float(count)
+        for group in self._groups:
+            version = group.version
+            for pod in group.pods:
+                of = {"namespace": series.namespace, "app": series.app, "version": version.name, "pod": pod.name}
+                if pod.state is not _State.PENDING:
+                    yield "up", {"job": series.job, **of}, 1.0
+                if pod.replica is not None:
+                    if series.queue is not None:
+                        yield series.queue, of, float(len(pod.replica.waiting))
+                    if series.in_flight is not None:
+                        yield series.in_flight, of, float(pod.replica.in_flight)
+            deployment = {"namespace": series.namespace, "deployment": version.workload}
+            wanted = group.wanted - version.floor
+            ready = sum(pod.state is _State.READY and not pod.is_floor for pod in group.pods)
+            yield "kube_deployment_spec_replicas", deployment, float(wanted)
+            yield "kube_deployment_status_replicas_unavailable", deployment, float(max(0, wanted - ready))
+
+    def _see(self, group: _Group, prometheus: Prometheus | None, *, active: bool) -> None:
+        ready, gained = 0, 0.0
         for pod in group.pods:
             if pod.state is _State.READY and pod.replica is not None:
-                ready.append(pod.replica)
+                ready += 1
                 before, pod.busy_seen = pod.busy_seen, pod.replica.busy_by(self._now)
                 gained += pod.busy_seen - before
-        share = min(1.0, gained / (POLLING_SECONDS * len(ready))) if ready else 0.0
+        share = min(1.0, gained / (POLLING_SECONDS * ready)) if ready else 0.0
         before = group.seen.utilization if group.seen is not None else 0.0
         group.seen = Seen(
             now=self._now,
             replicas=group.wanted,
-            ready=len(ready),
-            requests_per_second=rate,
-            queue=sum(len(replica.waiting) for replica in ready),
+            ready=ready,
             active=active,
             # A mean over about a minute, without keeping the minute.
             utilization=before + (share - before) / 4,
+            prometheus=prometheus,
         )
 
     def _decide(self, group: _Group, seen: Seen) -> None:
         wanted = group.scaler.wanted(seen)
         if wanted != group.wanted:
             self._scale(group, wanted)
+
+
+def _within(times: Iterable[tuple[float, float]], now: float) -> bool:
+    return any(begin <= now < end for begin, end in times)
+
+
+def _at_gateway(series: Series, flags: str, code: str) -> Mapping[str, str]:
+    """Label what Istio's gateway counts of its requests."""
+    return {
+        "reporter": "source",
+        "source_workload": series.gateway_workload,
+        "source_workload_namespace": series.gateway_namespace,
+        "destination_service_name": series.service,
+        "destination_service_namespace": series.namespace,
+        "response_flags": flags,
+        "response_code": code,
+        "pod": "gateway",
+    }
 
 
 def _outstanding(pod: _Pod) -> int:

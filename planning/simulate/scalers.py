@@ -1,23 +1,21 @@
 """Who decides how many replicas there are. A scaler sees what was measured and says a number; the platform obeys.
 
-`Keda` runs the decision code of `monitoring.scaling`, which the program's ScaledObjects come from, and around it what
-KEDA and the HorizontalPodAutoscaler do with its answer.
+`Keda` is built from a recorded ScaledObject: it asks its queries, and around the answers does what KEDA and the
+HorizontalPodAutoscaler do.
 """
 
 import math
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-from monitoring.scaling import (
-    SCALE_DOWN_PODS,
-    SCALE_DOWN_SECONDS,
-    SCALE_UP_PODS,
-    SCALE_UP_SECONDS,
-    replicas_for,
-    stabilization_seconds,
-)
 from planning.simulate.arrivals import DAY, HOUR
+from planning.simulate.promql import Prometheus
+from planning.simulate.scaled_object import FallbackBehavior, Limit, ScaledObject, Trigger
+
+_MILLI: Final = 1000
+"""KEDA hands values and thresholds on in whole thousandths: pkg/scalers/scaler.go of KEDA 2.21."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,14 +26,12 @@ class Seen:
     replicas: int
     """Wanted until now, the floor included."""
     ready: int
-    requests_per_second: float
-    """At the gateway, of all versions together, over two minutes; without those that found no replica."""
-    queue: int
-    """Requests that wait in this version's engines."""
     active: bool
-    """Whether anybody asked within two minutes, or anything is queued or computed, in any version."""
+    """Whether anybody asked since the last scrape, or anything is queued or computed, in any version."""
     utilization: float
     """Busy part of the ready replicas' last minute, 0 to 1: what a GPU's duty cycle tells."""
+    prometheus: Prometheus | None = None
+    """What was scraped; None while it does not answer."""
 
 
 class Scaler(Protocol):
@@ -82,85 +78,156 @@ class Schedule:
 
 @dataclass(kw_only=True, slots=True)
 class Keda:
-    """KEDA and the HorizontalPodAutoscaler on one of the program's two signals.
+    """KEDA 2.21 and the HorizontalPodAutoscaler of Kubernetes 1.36 on one recorded ScaledObject.
 
-    KEDA moves a version between 0 and 1 on `active`; above that the HorizontalPodAutoscaler decides, with its
-    tolerance, its look back before it takes a replica away, and so many pods a minute.
-    https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details
+    Both decide at each poll: kube-controller-manager looks as often by default. Each method names the function whose
+    rules it has: of KEDA's pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go, of Kubernetes's
+    pkg/controller/podautoscaler/horizontal.go.
     """
 
-    minimum: int
-    maximum: int
-    startup_seconds: int
-    idle_seconds: float = math.inf
-    share: float = 1.0
-    """Of the model's requests, where the signal is their rate."""
-    requests_per_second_per_replica: float | None = None
-    queue_per_replica: float | None = None
-    _active_at: float = 0.0
-    _looked: bool = False
+    scaled: ScaledObject
+    floor: int = 0
+    """Replicas beside those that it scales."""
+    _created_at: float | None = None
+    _active_at: float | None = None
+    _failures: dict[str, int] = field(default_factory=dict)
     _recommended: deque[tuple[float, int]] = field(default_factory=deque)
     _changes: deque[tuple[float, int]] = field(default_factory=deque)
 
     TOLERANCE = 0.1
     """kube-controller-manager's --horizontal-pod-autoscaler-tolerance."""
 
-    def __post_init__(self) -> None:
-        """Refuse both signals, and none."""
-        if (self.requests_per_second_per_replica is None) is (self.queue_per_replica is None):
-            raise ValueError("give either requests_per_second_per_replica or queue_per_replica")
-
     def wanted(self, seen: Seen) -> int:
-        """Decide as one poll does."""
-        # A version without a share is not woken by requests that it will not get: monitoring.scaling.triggers.
-        active = seen.active and self.share > 0
-        if active:
-            self._active_at = seen.now
-        # What KEDA does of its own is not in the HorizontalPodAutoscaler's count of changes.
-        if seen.replicas == 0:
-            self._recommended.clear()
-            return max(1, self.minimum) if active and self.maximum else self.minimum
-        if self.minimum == 0 and seen.now - self._active_at >= self.idle_seconds:
-            return 0
-        return self._changed(seen, self._within_limits(seen, self._stabilized(seen, self._recommendation(seen))))
+        """Decide as one poll of KEDA does, and after it one look of the HorizontalPodAutoscaler."""
+        if self._created_at is None:
+            self._created_at = seen.now
+        if self.scaled.paused_at is not None:
+            return self.floor + self.scaled.paused_at
+        replicas = seen.replicas - self.floor
+        values = {trigger.name: self._value(trigger, seen, replicas) for trigger in self.scaled.triggers}
+        replicas = self._scaled(values, replicas, seen.now)
+        if replicas:
+            replicas = self._autoscaled(values, replicas, seen.now)
+        return self.floor + replicas
 
-    def _recommendation(self, seen: Seen) -> int:
-        if self.requests_per_second_per_replica is not None:
-            load, target, share = seen.requests_per_second, self.requests_per_second_per_replica, self.share
-        else:
-            load, target, share = float(seen.queue), self.queue_per_replica or 0.0, 1.0
-        asked = replicas_for(load, target, share, self.minimum, self.maximum)
-        if abs(load * share / (target * seen.replicas) - 1) <= self.TOLERANCE:
-            asked = seen.replicas
-        return min(max(asked, self.minimum, 1), self.maximum)
+    def _value(self, trigger: Trigger, seen: Seen, replicas: int) -> tuple[float, bool] | None:
+        """Give a trigger's value, and whether it is a fallback's; None is an error (GetMetricsWithFallback)."""
+        answer = _answer(trigger, seen)
+        if answer is not None:
+            self._failures[trigger.name] = 0
+            return answer, False
+        fallback = self.scaled.fallback
+        if fallback is None:
+            return None
+        self._failures[trigger.name] = failures = self._failures.get(trigger.name, 0) + 1
+        if failures <= fallback.failure_threshold:
+            return None
+        number = {
+            FallbackBehavior.STATIC: fallback.replicas,
+            FallbackBehavior.CURRENT: replicas,
+            FallbackBehavior.CURRENT_IF_HIGHER: max(replicas, fallback.replicas),
+            FallbackBehavior.CURRENT_IF_LOWER: min(replicas, fallback.replicas),
+        }[fallback.behavior]
+        return number * trigger.threshold, True
 
-    def _stabilized(self, seen: Seen, recommended: int) -> int:
-        """Take the highest number of the last minutes, unless that is more than now."""
-        if not self._looked:
-            # Its first look records what there is.
-            self._looked = True
-            self._recommended.append((seen.now, seen.replicas))
-        window = seen.now - stabilization_seconds(self.startup_seconds)
-        while self._recommended and self._recommended[0][0] <= window:
+    def _scaled(self, values: Mapping[str, tuple[float, bool] | None], replicas: int, now: float) -> int:
+        """Go from 0 to 1, and from any number to 0 (RequestScale, scaleToZeroOrIdle)."""
+        scaled, failed = self.scaled, None in values.values()
+        if any(self._active(trigger, values[trigger.name]) for trigger in scaled.triggers):
+            if replicas == 0:
+                self._active_at = now
+                return max(1, scaled.minimum)
+            if not failed:
+                self._active_at = now
+            return replicas
+        if failed and (scaled.fallback is None or scaled.fallback.replicas):
+            return replicas
+        if replicas and scaled.minimum == 0:
+            since, patience = self._active_at, scaled.cooldown_seconds
+            if since is None:
+                since, patience = self._created_at or 0.0, scaled.initial_cooldown_seconds
+            return 0 if since + patience < now else replicas
+        return max(replicas, scaled.minimum)
+
+    @staticmethod
+    def _active(trigger: Trigger, value: tuple[float, bool] | None) -> bool:
+        return value is not None and (value[1] or value[0] > trigger.activation_threshold)
+
+    def _autoscaled(self, values: Mapping[str, tuple[float, bool] | None], replicas: int, now: float) -> int:
+        """Decide on one replica or more (reconcileAutoscaler)."""
+        minimum, maximum = max(1, self.scaled.minimum), self.scaled.maximum
+        if not self._recommended:
+            self._recommended.append((now, replicas))
+        if not minimum <= replicas <= maximum:
+            return self._changed(now, replicas, min(max(replicas, minimum), maximum))
+        proposals = [
+            self._proposal(trigger, value[0], replicas)
+            for trigger in self.scaled.triggers
+            if (value := values[trigger.name]) is not None
+        ]
+        proposed = max(proposals, default=0)
+        # What some triggers propose counts upwards only while another fails (computeReplicasForMetrics).
+        if not proposals or (len(proposals) < len(values) and proposed < replicas):
+            return replicas
+        number = self._limited(now, replicas, self._stabilized(now, replicas, proposed))
+        return self._changed(now, replicas, min(max(number, minimum), maximum))
+
+    def _proposal(self, trigger: Trigger, value: float, replicas: int) -> int:
+        """Divide the total among replicas (GetExternalPerPodMetricReplicas); a negative one counts as 0."""
+        usage, target = max(0, int(value * _MILLI)), int(trigger.threshold * _MILLI)
+        if abs(usage / (target * replicas) - 1) <= self.TOLERANCE:
+            return replicas
+        return -(-usage // target)
+
+    def _stabilized(self, now: float, replicas: int, proposed: int) -> int:
+        """Go up to the lowest number of the last time, down to the highest (stabilizeRecommendationWithBehaviors)."""
+        up, down = self.scaled.up.stabilization_seconds, self.scaled.down.stabilization_seconds
+        while self._recommended and self._recommended[0][0] <= now - max(up, down):
             self._recommended.popleft()
-        while self._recommended and self._recommended[-1][1] <= recommended:
-            self._recommended.pop()
-        self._recommended.append((seen.now, recommended))
-        return max(recommended, min(seen.replicas, self._recommended[0][1]))
+        lowest = min([proposed, *(number for at, number in self._recommended if at > now - up)])
+        highest = max([proposed, *(number for at, number in self._recommended if at > now - down)])
+        self._recommended.append((now, proposed))
+        return min(max(replicas, lowest), highest)
 
-    def _within_limits(self, seen: Seen, number: int) -> int:
-        added = sum(change for at, change in self._changes if change > 0 and seen.now - at < SCALE_UP_SECONDS)
-        taken = sum(-change for at, change in self._changes if change < 0 and seen.now - at < SCALE_DOWN_SECONDS)
-        most = max(seen.replicas, seen.replicas - added + SCALE_UP_PODS)
-        least = min(seen.replicas, seen.replicas + taken - SCALE_DOWN_PODS)
-        return min(max(number, least), most)
-
-    def _changed(self, seen: Seen, number: int) -> int:
-        while self._changes and seen.now - self._changes[0][0] >= max(SCALE_UP_SECONDS, SCALE_DOWN_SECONDS):
-            self._changes.popleft()
-        if number != seen.replicas:
-            self._changes.append((seen.now, number - seen.replicas))
+    def _limited(self, now: float, replicas: int, number: int) -> int:
+        """Change no faster than allowed (convertDesiredReplicasWithBehaviorRate)."""
+        if number > replicas:
+            most = max(self._from(now, replicas, limit, +1) for limit in self.scaled.up.limits)
+            return min(number, max(most, replicas))
+        if number < replicas:
+            least = min(self._from(now, replicas, limit, -1) for limit in self.scaled.down.limits)
+            return max(number, min(least, replicas))
         return number
+
+    def _from(self, now: float, replicas: int, limit: Limit, sign: int) -> int:
+        """Say how far a limit lets it go, from what there was when its time began."""
+        before = replicas - sum(change for at, change in self._changes if at > now - limit.seconds)
+        if not limit.percent:
+            return before + sign * limit.value
+        allowed = before * (1 + sign * limit.value / 100)
+        return math.ceil(allowed) if sign > 0 else int(allowed)
+
+    def _changed(self, now: float, replicas: int, number: int) -> int:
+        longest = max(limit.seconds for limit in (*self.scaled.up.limits, *self.scaled.down.limits))
+        while self._changes and self._changes[0][0] <= now - longest:
+            self._changes.popleft()
+        if number != replicas:
+            # What KEDA does of its own is not in this count.
+            self._changes.append((now, number - replicas))
+        return number
+
+
+def _answer(trigger: Trigger, seen: Seen) -> float | None:
+    """Ask as KEDA does: one element or none, NaN and infinity are as none (ExecutePromQuery)."""
+    if seen.prometheus is None:
+        return None
+    vector = seen.prometheus.ask(trigger.query, seen.now)
+    values: Sequence[float] = [vector] if isinstance(vector, float) else list(vector.values())
+    if len(values) > 1:
+        return None
+    if not values or not math.isfinite(values[0]):
+        return 0.0 if trigger.ignore_null_values else None
+    return values[0]
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,12 +13,14 @@ from catalog.gpu_cards import GPU_CARDS
 from catalog.prices import GLOBAL, Kind, usd
 from planning.checks.vllm import BATCH_TOKENS
 from planning.cold_start import ColdStart, cold_start_of, place_of
+from planning.cost.recorded import Recorded
+from planning.observed import engine_metrics
 from planning.plan import Plan
 from planning.pools import PoolKind
 from planning.schema import EngineName, WeightsFrom
 from planning.serving import ModelPlan
-from planning.serving import Version as PlannedVersion
 from planning.simulate.arrivals import DAY, Bursts, BusinessHours, Constant, Lengths, Profile, Request, Shape, poisson
+from planning.simulate.deployed import DeployedVersion, deployed_model
 from planning.simulate.engine import Limits, Timing
 from planning.simulate.platform import Balancing, Callers, Platform, Stopping, Supply, Version
 from planning.simulate.results import Provisioning
@@ -55,7 +57,7 @@ class Policy(StrEnum):
     """Who scales."""
 
     DECLARED = "declared"
-    """What the stack declares: KEDA on the rate or the queue."""
+    """KEDA, by the recorded ScaledObjects."""
     ALWAYS_ON = "always-on"
     SCHEDULE = "schedule"
     HUGGING_FACE = "hugging-face"
@@ -77,7 +79,7 @@ class Options:
     answer_tokens: int | None = None
     trace: tuple[Request, ...] | None = None
     service_seconds: float | None = None
-    balancing: Balancing = Balancing.LEAST_OF_TWO
+    balancing: Balancing | None = None
     losses_per_day: float = 1.0
     outages_per_day: float = 0.0
     outage_hours: float = 1.0
@@ -115,16 +117,21 @@ class Scenario:
     assumptions: tuple[Assumption, ...]
 
 
-def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
-    """Put a planned model into the simulator. Raises ValueError where the size of its weights is not known."""
-    versions = [version for version in model.versions if not version.replicas.paused]
+def scenario(plan: Plan, model: ModelPlan, options: Options, resources: Sequence[Recorded]) -> Scenario:
+    """Put a planned model into the simulator, with the recorded objects that scale it and route to it.
+
+    Raises ValueError where the size of its weights is not known, and for objects that the simulator cannot follow.
+    """
+    deployed = deployed_model(resources, model.name, engine_metrics(model.declared))
+    versions = [version for version in deployed.versions if version.scaled.paused_at is None or version.floor]
     seconds = (options.days or 1.0) * DAY
     if options.trace:
         # To the end of the trace, and of so many days where that is later.
         seconds = max(options.trace[-1].at, (options.days or 0.0) * DAY, 1.0)
     engine = _own_engine(model, options) if model.declared.engine is EngineName.CUSTOM else _engine(model, options)
     load, requests = _load(model, options, engine, seconds)
-    always_on = max(model.normal_replicas or 0, sum(version.replicas.minimum for version in versions), 1)
+    least = {version.name: version.floor + _minimum(version) for version in versions}
+    always_on = max(model.normal_replicas or 0, sum(least.values()), 1)
     order = _order(plan, model)
     cold_start, size = cold_start_of(model), model.download_bytes
     platform = Platform(
@@ -133,10 +140,11 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
                 name=version.name,
                 timing=engine.timing,
                 limits=engine.limits[version.name],
-                share=version.weight / 100,
-                scaler=_scaler(model, version, options, always_on=always_on),
-                floor=version.replicas.floor,
+                share=version.share,
+                scaler=_scaler(version, options, always_on=always_on),
+                floor=version.floor,
                 initial=_initial(version, options.policy, always_on=always_on),
+                workload=version.scaled.workload,
             )
             for version in versions
         ),
@@ -150,7 +158,9 @@ def scenario(plan: Plan, model: ModelPlan, options: Options) -> Scenario:
         cold_start=cold_start,
         stopping=Stopping(engine=model.drain.engine_seconds, spot_window=model.drain.spot_window_seconds),
         callers=Callers(retry_after=options.retry_after, patience=options.patience_minutes * 60),
-        balancing=options.balancing,
+        balancing=options.balancing or deployed.balancing,
+        gateway=deployed.gateway,
+        series=deployed.series,
         gpus=model.machine.gpus,
     )
     return Scenario(
@@ -329,42 +339,37 @@ def _order(plan: Plan, model: ModelPlan) -> tuple[Provisioning, ...]:
     return tuple(bought[kind] for kind in kinds if kind in bought)
 
 
-def _always_on(version: PlannedVersion, always_on: int) -> int:
-    return max(1, round(always_on * version.weight / 100))
+def _minimum(version: DeployedVersion) -> int:
+    """The fewest replicas that are scaled."""
+    return version.scaled.minimum if version.scaled.paused_at is None else version.scaled.paused_at
 
 
-def _initial(version: PlannedVersion, policy: Policy, *, always_on: int) -> int:
+def _always_on(version: DeployedVersion, always_on: int) -> int:
+    return max(1, round(always_on * version.share))
+
+
+def _initial(version: DeployedVersion, policy: Policy, *, always_on: int) -> int:
     match policy:
         case Policy.ALWAYS_ON:
             return _always_on(version, always_on)
         case Policy.SCHEDULE:
             return 0
         case Policy.DECLARED | Policy.HUGGING_FACE:
-            return version.replicas.minimum
+            return version.floor + _minimum(version)
 
 
-def _scaler(model: ModelPlan, version: PlannedVersion, options: Options, *, always_on: int) -> Callable[[], Scaler]:
-    scaling, replicas = model.declared.scaling, version.replicas
-    share = version.weight / 100
-    number = _always_on(version, always_on)
+def _scaler(version: DeployedVersion, options: Options, *, always_on: int) -> Callable[[], Scaler]:
+    number, scaled = _always_on(version, always_on), version.scaled
     match options.policy:
         case Policy.ALWAYS_ON:
             return partial(AlwaysOn, replicas=number)
         case Policy.SCHEDULE:
             return partial(Schedule, from_hour=options.from_hour, to_hour=options.to_hour, replicas=number, days=5)
         case Policy.HUGGING_FACE:
-            return partial(HuggingFaceEndpoint, minimum=replicas.minimum, maximum=replicas.maximum)
+            most = scaled.maximum if scaled.paused_at is None else scaled.paused_at
+            return partial(HuggingFaceEndpoint, minimum=version.floor + _minimum(version), maximum=version.floor + most)
         case Policy.DECLARED:
-            return partial(
-                Keda,
-                minimum=replicas.minimum,
-                maximum=replicas.maximum,
-                startup_seconds=model.declared.startup_minutes * 60,
-                idle_seconds=scaling.idle_minutes * 60,
-                share=share,
-                requests_per_second_per_replica=scaling.requests_per_second_per_replica,
-                queue_per_replica=scaling.queue_per_replica,
-            )
+            return partial(Keda, scaled=scaled, floor=version.floor)
 
 
 def _told(cold_start: ColdStart) -> list[Assumption]:
