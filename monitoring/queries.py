@@ -7,6 +7,8 @@ on which neither KEDA nor the HorizontalPodAutoscaler takes a replica away.
 
 from collections.abc import Sequence
 
+import promql_parser
+
 from monitoring.engine_metrics import EngineMetrics
 
 GATEWAY = 'reporter="source",source_workload="istio-ingressgateway",source_workload_namespace="istio-ingress"'
@@ -63,6 +65,33 @@ def within(query: str, minutes: int) -> str:
     survives that KEDA or Prometheus is away. The query must have an element at all times.
     """
     return f"({query}) + max_over_time(({query})[{minutes}m:1m]) > bool 0"
+
+
+def look_back_seconds(query: str) -> float:
+    """Say how long a query remembers that it was above 0: the longest `max_over_time` of a subquery; 0 without one.
+
+    Of any ScaledObject's query, so 0 also for what is no PromQL.
+    """
+    try:
+        expression = promql_parser.parse(query)
+    except ValueError:
+        return 0.0
+    found = 0.0
+    waiting: list[object] = [expression]
+    while waiting:
+        match waiting.pop():
+            case promql_parser.Call() as call:
+                waiting += call.args
+                over = call.args[0] if call.func.name == "max_over_time" else None
+                if isinstance(over, promql_parser.SubqueryExpr) and over.range is not None:
+                    found = max(found, over.range.total_seconds())
+            case promql_parser.BinaryExpr() as binary:
+                waiting += [binary.lhs, binary.rhs]
+            case promql_parser.AggregateExpr() | promql_parser.ParenExpr() | promql_parser.UnaryExpr() as outer:
+                waiting.append(outer.expr)
+            case promql_parser.SubqueryExpr() as subquery:
+                waiting.append(subquery.expr)
+    return found
 
 
 def asked_for(model: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE, window: str = WINDOW) -> str:

@@ -32,7 +32,7 @@ COOLDOWN_SECONDS = 60
 Short, since `activity` itself looks back over the idle time: KEDA's own memory is wrong once KEDA was away.
 """
 
-_SPARE_MINUTES = 2
+_SPARE_SECONDS = 180
 """How much longer the last replica beside a floor stays than the HorizontalPodAutoscaler takes for the others."""
 
 
@@ -112,17 +112,18 @@ class ScaledVersion:
         return self.minimum == 0 and self.share > 0
 
     @property
-    def sleep_minutes(self) -> int:
+    def sleep_seconds(self) -> int:
         """How long nothing may have asked for its replicas until KEDA takes them to 0.
 
         KEDA takes all that are left in one step, past the HorizontalPodAutoscaler. Without a floor nobody has asked for
         the model then. Beside a floor somebody may have: so it is long enough for the HorizontalPodAutoscaler to take
         all but one before, one by one.
         """
+        idle = self.idle_minutes * 60
         if self.floor == 0:
-            return self.idle_minutes
+            return idle
         steps = (self.maximum - 1) * SCALE_DOWN_SECONDS // SCALE_DOWN_PODS
-        return max(self.idle_minutes, _minutes(stabilization_seconds(self.startup_seconds) + steps) + _SPARE_MINUTES)
+        return max(idle, stabilization_seconds(self.startup_seconds) + steps + _SPARE_SECONDS)
 
     def triggers(self) -> tuple[PrometheusTrigger, ...]:
         """Give what wakes it, what sets its number of replicas, and what keeps those that there are.
@@ -135,7 +136,8 @@ class ScaledVersion:
         go while nobody can say what is under way.
         """
         load, busy = self._load(), self._busy()
-        watched = max(self.sleep_minutes if self.sleeps else 0, _minutes(stabilization_seconds(self.startup_seconds)))
+        asleep, stable = self.sleep_seconds - COOLDOWN_SECONDS, stabilization_seconds(self.startup_seconds)
+        watched = max(asleep if self.sleeps else 0, stable)
         hold = PrometheusTrigger(
             name="hold",
             query=queries.hold(
@@ -143,7 +145,7 @@ class ScaledVersion:
                 self.version,
                 self.workload,
                 self.engine,
-                minutes=watched,
+                minutes=_minutes(watched),
                 needed=busy,
                 namespace=self.namespace,
             ),
@@ -160,7 +162,7 @@ class ScaledVersion:
                 queries.asked_for(self.model, self.engine, self.namespace),
                 queries.starting(workloads, self.deadline_seconds, self.namespace),
             ]
-        query = queries.within(" + ".join(f"({ask})" for ask in asks), self.sleep_minutes)
+        query = queries.within(" + ".join(f"({ask})" for ask in asks), _minutes(asleep))
         return PrometheusTrigger(name="activity", query=query, threshold=1), load, hold
 
     def _load(self) -> PrometheusTrigger:

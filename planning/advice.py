@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from planning.given import Given
 from planning.memory import Verdict
 from planning.nodes import system_room
+from planning.observed import scaled_version
 from planning.schema import Capacity, EngineName, WeightsFrom
 from planning.serving import ModelPlan
 
@@ -157,10 +158,15 @@ def _of_capacity(given: Given, model: ModelPlan) -> Iterator[str]:
 
 def _of_versions(model: ModelPlan) -> Iterator[str]:
     declared = model.declared
-    if "idle_minutes" in declared.scaling.model_fields_set and all(
-        v.replicas.elastic_minimum > 0 for v in model.versions
-    ):
-        yield f"model {model.name}: scaling.idleMinutes does nothing, with min {declared.scaling.min} it never sleeps"
+    sleeping = [found for version in model.versions if (found := scaled_version(model, version)).sleeps]
+    idle = declared.scaling.idle_minutes
+    if "idle_minutes" in declared.scaling.model_fields_set and all(v.sleep_seconds > idle * 60 for v in sleeping):
+        least = min((-(-version.sleep_seconds // 60) for version in sleeping), default=None)
+        yield f"model {model.name}: scaling.idleMinutes does nothing, " + (
+            f"with min {declared.scaling.min} it never sleeps"
+            if least is None
+            else f"the replicas beside the floor go one by one, the last after {least} minutes"
+        )
     if declared.engine is not EngineName.CUSTOM and any(version.revision is None for version in model.versions):
         yield (
             f"model {model.name} runs whatever revision of {declared.repository} is newest: set revision to the "

@@ -6,6 +6,7 @@ from planning.cold_start import cold_start_of
 from planning.drain import EXIT_SECONDS, PRE_STOP_SECONDS, SPOT_CRITICAL_SECONDS
 from planning.memory import Fit
 from planning.nodes import allocatable_cpu, allocatable_memory_gib
+from planning.observed import scaled_version
 from planning.plan import Plan
 from planning.pools import Pool, PoolKind
 from planning.quotas import quotas
@@ -126,10 +127,18 @@ def _start(model: ModelPlan) -> Iterator[str]:
 
 def _signal(model: ModelPlan) -> str:
     scaling = model.declared.scaling
-    sleep = f"; sleeps after {scaling.idle_minutes} idle minutes, a request at the gateway wakes it"
-    asleep = sleep if scaling.min == 0 else "; never sleeps"
-    if scaling.queue_per_replica is not None:
-        return f"{scaling.queue_per_replica} waiting requests a replica{asleep}"
+    asleep = f"; sleeps after {scaling.idle_minutes} idle minutes, a request at the gateway wakes it"
+    if scaling.min:
+        asleep = "; never sleeps"
+        scaled = [scaled_version(model, version) for version in model.versions]
+        if beside := [found.sleep_seconds // 60 for found in scaled if found.floor and found.sleeps]:
+            asleep += (
+                f", but the replicas beside the floor go one by one when it can take all, the last after {max(beside)} "
+                "minutes"
+            )
+    if (length := scaling.queue_per_replica) is not None:
+        kept = f"one goes when no more than {length} a replica are under way for the others"
+        return f"{length} waiting requests a replica; {kept}{asleep}"
     normal = f", {model.normal_replicas} replicas under the normal {scaling.normal_requests_per_second:g}"
     return f"{scaling.requests_per_second_per_replica:g} requests a second a replica{normal}{asleep}"
 

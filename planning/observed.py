@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from monitoring.engine_metrics import TGI, VLLM, EngineMetrics
+from monitoring.queries import MODELS_NAMESPACE
 from monitoring.scaling import ScaledVersion
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
 from monitoring.spend import NodePrice, Provisioning
@@ -40,7 +41,7 @@ def served_model(model: ModelPlan) -> ServedModel:
     )
 
 
-def scaled_version(model: ModelPlan, version: Version, namespace: str) -> ScaledVersion:
+def scaled_version(model: ModelPlan, version: Version, namespace: str = MODELS_NAMESPACE) -> ScaledVersion:
     """Describe a version for its scaling."""
     declared, replicas = model.declared, version.replicas
     return ScaledVersion(

@@ -219,7 +219,8 @@ class Scaling(Declared):
     driver: Literal["keda"] = "keda"
     min: Annotated[int, Field(ge=0)] = 0
     max: Annotated[int, Field(ge=1)]
-    idle_minutes: Annotated[int, Field(ge=1)] = 15
+    idle_minutes: Annotated[int, Field(ge=2, le=1440)] = 15
+    """At least the window over which requests are counted; at most a day, so far Prometheus looks back at each poll."""
     base_on_demand_replicas: Annotated[int, Field(ge=0)] = 0
     """The floor: so many of them are on on-demand nodes and always there, whatever `capacity` says."""
     dynamic_on_demand_fallback: bool | None = None

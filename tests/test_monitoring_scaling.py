@@ -9,37 +9,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.engine_metrics import TGI, EngineMetrics
-from monitoring.scaling import PrometheusTrigger, replicas_for, triggers
+from monitoring.engine_metrics import EngineMetrics
+from monitoring.queries import look_back_seconds
+from monitoring.scaling import PrometheusTrigger, replicas_for
+from tests.scaling import scaled_version
 
 COUNTERS_ONLY = EngineMetrics(requests="arr_coc_requests_total")
 
 
-def of_version(
-    version: str = "stable", share: float = 0.9, minimum: int = 0, **target: Any
-) -> tuple[PrometheusTrigger, ...]:
-    return triggers(
-        model="llama", version=version, share=share, engine=TGI, minimum=minimum, **(target or {"queue_per_replica": 4})
-    )
+def of_version(**fields: Any) -> tuple[PrometheusTrigger, ...]:
+    return scaled_version(**fields).triggers()
+
+
+def names(**fields: Any) -> list[str]:
+    return [trigger.name for trigger in of_version(**fields)]
 
 
 def test_what_may_sleep_has_its_wake_up_first() -> None:
-    assert [trigger.name for trigger in of_version()] == ["activity", "queue"]
-    assert [trigger.name for trigger in of_version(requests_per_second_per_replica=2)] == ["activity", "request-rate"]
+    assert names() == ["activity", "queue", "hold"]
+    assert names(requests_per_second_per_replica=2) == ["activity", "request-rate", "hold"]
 
 
 def test_every_version_of_a_model_wakes_on_the_same_signal() -> None:
-    stable, canary = of_version("stable", share=0.9), of_version("canary", share=0.1)
+    stable, canary = of_version(version="stable", share=0.9), of_version(version="canary", share=0.1)
     assert stable[0] == canary[0]
     assert stable[1] != canary[1]
 
 
 def test_what_never_sleeps_has_no_wake_up() -> None:
-    assert [trigger.name for trigger in of_version(minimum=1)] == ["queue"]
+    assert names(minimum=1) == ["queue", "hold"]
 
 
 def test_version_without_traffic_is_not_woken() -> None:
-    assert [trigger.name for trigger in of_version(share=0)] == ["queue"]
+    assert names(share=0) == ["queue", "hold"]
 
 
 @given(rate=st.integers(0, 1000), per_replica=st.integers(1, 100), floor=st.integers(1, 5), most=st.integers(1, 10))
@@ -52,28 +54,73 @@ def test_a_floor_and_what_is_scaled_beside_it_are_as_many_as_without_a_floor(
     assert floor + beside == replicas_for(rate, per_replica, share=1, minimum=floor, maximum=floor + most)
 
 
-def test_a_floor_needs_no_wake_up_and_leaves_its_part_out_of_the_load() -> None:
-    [trigger] = of_version(floor=2, queue_per_replica=4)
-    assert trigger.name == "queue"
-    assert trigger.query.endswith(" - 8, 0)")
-    assert trigger.threshold == 4
-    [trigger] = of_version(floor=3, requests_per_second_per_replica=0.5)
-    assert trigger.query.endswith(" - 1.5, 0)")
+def test_a_floor_leaves_its_part_out_of_the_load() -> None:
+    _, load, _ = of_version(floor=2, queue_per_replica=4)
+    assert load.query.endswith(" - 8, 0)")
+    assert load.threshold == 4
+    _, load, _ = of_version(floor=3, requests_per_second_per_replica=0.5)
+    assert load.query.endswith(" - 1.5, 0)")
 
 
-@pytest.mark.parametrize("target", [{}, {"requests_per_second_per_replica": 2.0, "queue_per_replica": 4.0}])
+def test_beside_a_floor_only_what_it_leaves_over_wakes() -> None:
+    """The model is awake anyway: a request at the gateway is no reason to buy a second replica."""
+    activity, load, _ = of_version(floor=1)
+    assert load.query in activity.query
+    assert "istio_requests_total" not in activity.query
+
+
+@pytest.mark.parametrize(
+    ("floor", "maximum", "idle", "startup", "minutes"),
+    [
+        (0, 10, 15, 1800, 15),  # Nobody asks for it at all: all go at once.
+        (1, 3, 15, 1800, 35),  # 30 of stabilisation, two steps of a minute, and three to spare.
+        (1, 1, 15, 1800, 33),
+        (2, 8, 60, 900, 60),
+        (1, 2, 2, 7200, 64),  # Kubernetes stabilises for an hour at the most.
+    ],
+)
+def test_beside_a_floor_the_others_go_one_by_one(
+    floor: int, maximum: int, idle: int, startup: int, minutes: int
+) -> None:
+    scaled = scaled_version(floor=floor, maximum=maximum, idle_minutes=idle, startup_seconds=startup)
+    assert scaled.sleep_seconds == minutes * 60
+    spec: Any = scaled.scaled_object("http://prometheus")
+    down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+    steps = (maximum - 1) * down["policies"][0]["periodSeconds"]
+    if floor:
+        assert scaled.sleep_seconds > down["stabilizationWindowSeconds"] + steps
+    # What is rendered says the same, and so does what the bill reads from it.
+    asleep = max(look_back_seconds(trigger["metadata"]["query"]) for trigger in spec["triggers"])
+    assert asleep + spec["cooldownPeriod"] == minutes * 60
+
+
+def test_there_is_no_fallback_and_an_empty_answer_is_an_error() -> None:
+    """An active fallback counts as activity, so it wakes what sleeps; an error changes nothing, up or down."""
+    for fields in ({}, {"minimum": 1}, {"floor": 1}, {"requests_per_second_per_replica": 2.0}):
+        spec: Any = scaled_version(**fields).scaled_object("http://prometheus")
+        assert "fallback" not in spec
+        assert {trigger["metadata"]["ignoreNullValues"] for trigger in spec["triggers"]} == {"false"}
+
+
+@pytest.mark.parametrize(
+    "target", [{"queue_per_replica": None}, {"requests_per_second_per_replica": 2.0, "queue_per_replica": 4.0}]
+)
 def test_exactly_one_target_is_taken(target: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="llama-stable: give either"):
-        triggers(model="llama", version="stable", share=1, engine=TGI, minimum=0, **target)
+        scaled_version(**target)
 
 
-def test_engine_without_a_queue_cannot_be_scaled_by_it() -> None:
-    with pytest.raises(ValueError, match="no queue metric"):
-        triggers(model="m", version="stable", share=1, engine=COUNTERS_ONLY, minimum=0, queue_per_replica=4)
+@pytest.mark.parametrize(
+    ("engine", "match"),
+    [(COUNTERS_ONLY, "no queue metric"), (EngineMetrics(queue="waiting"), "one for those that run")],
+)
+def test_engine_without_both_gauges_cannot_be_scaled_by_its_queue(engine: EngineMetrics, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        of_version(engine=engine)
 
 
 def test_spec_is_what_keda_takes() -> None:
-    activity, rate = of_version(requests_per_second_per_replica=2.5)
+    activity, rate, _ = of_version(requests_per_second_per_replica=2.5)
     assert rate.spec("http://prometheus-operated.monitoring:9090") == {
         "type": "prometheus",
         "name": "request-rate",
@@ -94,7 +141,7 @@ def test_spec_is_what_keda_takes() -> None:
 @pytest.mark.parametrize("target", [{"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0}])
 def test_load_is_a_total_because_keda_divides_it_by_the_replicas(target: dict[str, Any]) -> None:
     """An average under AverageValue is divided twice: such a trigger never reaches its threshold."""
-    (load,) = triggers(model="llama", version="stable", share=1, engine=TGI, minimum=1, **target)
+    load, _ = of_version(share=1, minimum=1, **target)
     expression = promql_parser.parse(load.query)
     assert isinstance(expression, promql_parser.BinaryExpr)
     total = expression.lhs

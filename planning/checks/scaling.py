@@ -40,6 +40,16 @@ def signal(_: Given, model: Model, key: str) -> Iterator[Problem]:
             fix="name the gauge in metrics.queue",
             value=str(scaling.queue_per_replica),
         )
+    elif (
+        by_queue and model.engine is EngineName.CUSTOM and model.metrics is not None and model.metrics.in_flight is None
+    ):
+        yield Problem(
+            key=f"{key}.scaling.queuePerReplica",
+            reason="queuePerReplica needs metrics.inFlight beside metrics.queue: nothing waits while there are enough "
+            "replicas, so the queue alone would take away replicas that compute",
+            fix="name the gauge of requests that run in metrics.inFlight",
+            value=str(scaling.queue_per_replica),
+        )
 
 
 def bounds(_: Given, model: Model, key: str) -> Iterator[Problem]:

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from monitoring.queries import look_back_seconds
 from monitoring.scaling import stabilization_seconds
 from planning.cost.recorded import Recorded, at, each, number
+from planning.observed import scaled_version
 from planning.plan import Plan
 from planning.pools import COMPUTE_CLASS, FLOOR, GPU, PoolKind, elastic_order, falls_back
 from planning.schema import Capacity
@@ -26,7 +28,7 @@ AUTOSCALERS: Final = (
 CLASS: Final = "kubernetes:cloud.google.com/v1:ComputeClass"
 PAUSED: Final = "autoscaling.keda.sh/paused-replicas"
 KEDA_COOLDOWN_SECONDS: Final = 300
-"""KEDA's own `cooldownPeriod`: https://keda.sh/docs/2.20/reference/scaledobject-spec/"""
+"""KEDA's own `cooldownPeriod`: https://keda.sh/docs/2.21/reference/scaledobject-spec/"""
 HPA_STABILIZATION_SECONDS: Final = 300
 """Kubernetes' own: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/"""
 
@@ -202,9 +204,11 @@ def _keda(resource: Recorded, spec: Any) -> tuple[int, int, float]:
     least, most = number(at(spec, "minReplicaCount")), number(at(spec, "maxReplicaCount"))
     minimum, maximum = int(least or 0), int(100 if most is None else most)
     if minimum == 0:
-        # Once none is wanted KEDA takes all away at once, past the HPA and its window.
+        # Once none is wanted KEDA takes all away at once, past the HPA and its window: `cooldownPeriod` after the last
+        # poll at which a trigger was above 0, and a trigger may itself look back.
         cooldown = number(at(spec, "cooldownPeriod"))
-        return 0, maximum, KEDA_COOLDOWN_SECONDS if cooldown is None else cooldown
+        looks_back = [look_back_seconds(str(at(found, "metadata", "query"))) for found in each(at(spec, "triggers"))]
+        return 0, maximum, max(looks_back, default=0.0) + (KEDA_COOLDOWN_SECONDS if cooldown is None else cooldown)
     behavior = at(spec, "advanced", "horizontalPodAutoscalerConfig", "behavior")
     window = number(at(behavior, "scaleDown", "stabilizationWindowSeconds"))
     return minimum, maximum, HPA_STABILIZATION_SECONDS if window is None else window
@@ -216,13 +220,13 @@ def workloads_of_plan(plan: Plan) -> tuple[Workload, ...]:
     orders = {found.name: tuple(kinds[name] for name in found.priorities) for found in plan.compute_classes}
     found = []
     for model in plan.models:
-        machine, scaling = model.machine, model.declared.scaling
+        machine = model.machine
         window = stabilization_seconds(model.declared.startup_minutes * 60)
         for version in model.versions:
             replicas, name = version.replicas, f"{model.name}-{version.name}"
             minimum, maximum, tail = replicas.elastic_minimum, replicas.elastic_maximum, float(window)
             if minimum == 0:
-                tail = scaling.idle_minutes * 60.0
+                tail = float(scaled_version(model, version).sleep_seconds)
             if replicas.elastic_paused:
                 minimum, maximum, tail = 0, 0, 0.0
             parts = [(name, minimum, maximum, orders[machine.machine_type], tail)]

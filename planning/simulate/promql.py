@@ -46,7 +46,9 @@ class Prometheus:
     """What was scraped so far; times must not fall. It keeps as much of the past as its queries can look back."""
 
     _series: dict[str, dict[Labels, _Series]] = field(default_factory=dict)
+    _queries: dict[str, Evaluation] = field(default_factory=dict)
     _compiled: dict[str, Evaluation] = field(default_factory=dict)
+    """By the text of the expression: many queries share parts."""
     _keep_seconds: float = LOOKBACK_SECONDS
 
     def scrape(self, time: float, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
@@ -87,8 +89,10 @@ class Prometheus:
         return self.compiled(query)(time)
 
     def compiled(self, query: str) -> Evaluation:
-        """Make a function of a query, to be asked often. Raises ValueError as `ask` does."""
-        return self._expression(promql_parser.parse(query))
+        """Make a function of a query, once. Raises ValueError as `ask` does."""
+        if query not in self._queries:
+            self._queries[query] = self._expression(promql_parser.parse(query))
+        return self._queries[query]
 
     def _expression(self, expression: Any) -> Evaluation:
         """Make one function of each distinct expression; what it gave last is kept, as many queries share parts."""
