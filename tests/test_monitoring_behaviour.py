@@ -12,10 +12,20 @@ import pytest
 
 from monitoring.dashboard import serving_dashboard
 from monitoring.engine_metrics import TGI, EngineMetrics
-from monitoring.queries import activity, beyond, gateway_requests, queue, request_rate
+from monitoring.queries import (
+    asked_for,
+    beyond,
+    gateway_requests,
+    hold,
+    queue,
+    request_rate,
+    starting,
+    under_way,
+    within,
+)
 from monitoring.rules import rule_groups
-from monitoring.scaling import triggers
 from monitoring.served_model import ModelVersion, ServedModel
+from tests.scaling import scaled_version
 
 ARR_COC = EngineMetrics(requests="arr_coc_requests_total", latency_bucket="arr_coc_inference_latency_seconds_bucket")
 VERSIONS = (ModelVersion(name="stable", share=0.9), ModelVersion(name="canary", share=0.1))
@@ -68,7 +78,7 @@ def element(name: str, labels: Mapping[str, str]) -> str:
     return f"{name}{{{inside}}}"
 
 
-UP = {'up{job="prometheus"}': "1x100"}
+UP = {'up{job="istio-ingress/merged-metrics",pod="gateway-a"}': "1x200"}
 
 
 def at_gateway(model: str = "llama", pod: str = "gateway-a", code: str = "503", flags: str = "UH", **other: str) -> str:
@@ -100,14 +110,18 @@ def times(first: int, last: int) -> list[str]:
 
 
 ASKED = f"({gateway_requests('llama')}) > bool 0"
-AWAKE = activity("llama", TGI)
+ASKS = f"({asked_for('llama', TGI)}) > bool 0"
+"""Whether somebody asks for the model now: what wakes it."""
 
 
 def test_no_series_at_all_gives_zero_and_never_nothing(check: Check) -> None:
     every = (
         gateway_requests("llama"),
-        AWAKE,
-        activity("llama", ARR_COC),
+        ASKS,
+        asked_for("llama", ARR_COC),
+        within(asked_for("llama", TGI), 15),
+        starting(["llama-stable"], 2400),
+        under_way("llama", "stable", TGI),
         request_rate("llama", 0.9),
         queue("llama", "stable", TGI),
     )
@@ -120,10 +134,10 @@ def test_first_request_ever_wakes_at_once_and_for_the_whole_window(check: Check)
     series = {**UP, at_gateway(): "_x20 1x40"}
     check(
         series,
-        [(AWAKE, "570s", 0)]
-        + [(AWAKE, time, 1) for time in times(600, 690)]
+        [(ASKS, "570s", 0)]
+        + [(ASKS, time, 1) for time in times(600, 690)]
         + [(gateway_requests("llama"), time, 1) for time in times(600, 690)]
-        + [(AWAKE, time, 0) for time in times(720, 1200)],
+        + [(ASKS, time, 0) for time in times(720, 1200)],
     )
 
 
@@ -140,7 +154,7 @@ def test_every_later_request_wakes_without_a_gap(check: Check) -> None:
 
 def test_first_request_of_a_new_gateway_pod_wakes(check: Check) -> None:
     series = {**UP, at_gateway(): "5x10 stale", at_gateway(pod="gateway-b"): "_x20 1x40"}
-    check(series, [(AWAKE, "570s", 0), (AWAKE, "600s", 1), (AWAKE, "720s", 0)])
+    check(series, [(ASKS, "570s", 0), (ASKS, "600s", 1), (ASKS, "720s", 0)])
 
 
 @pytest.mark.parametrize(("history", "second"), [("7x10 stale _x8 1x40", 600), ("1x10 stale _x28 1x40", 1200)])
@@ -157,7 +171,7 @@ def test_second_request_wakes_where_a_restart_hides_the_first(check: Check) -> N
 @pytest.mark.parametrize("failures", ["stale", "_x2", "stale _x7"])
 def test_failed_scrapes_of_the_gateway_wake_nothing(check: Check, failures: str) -> None:
     series = {**UP, at_gateway(code="200", flags="-"): f"1000x20 {failures} 1000x60"}
-    check(series, [(AWAKE, time, 0) for time in times(300, 1500)])
+    check(series, [(ASKS, time, 0) for time in times(300, 1500)])
 
 
 def test_counter_reset_between_two_scrapes_loses_no_request(check: Check) -> None:
@@ -165,17 +179,17 @@ def test_counter_reset_between_two_scrapes_loses_no_request(check: Check) -> Non
 
 
 def test_request_counted_by_a_gateway_pod_that_is_gone_still_wakes(check: Check) -> None:
-    check({**UP, at_gateway(): "_x20 1 stale"}, [(AWAKE, time, 1) for time in times(600, 690)])
+    check({**UP, at_gateway(): "_x20 1 stale"}, [(ASKS, time, 1) for time in times(600, 690)])
 
 
 def test_return_of_prometheus_after_an_outage_wakes_nothing(check: Check) -> None:
     outage = "1000x10 _x20 1000x40"
-    series = {'up{job="prometheus"}': outage, at_gateway(code="200", flags="-"): outage}
-    check(series, [(AWAKE, time, 0) for time in times(930, 1500)])
+    series = {next(iter(UP)): outage.replace("1000", "1"), at_gateway(code="200", flags="-"): outage}
+    check(series, [(ASKS, time, 0) for time in times(930, 1500)])
 
 
 def test_request_after_an_outage_of_prometheus_wakes(check: Check) -> None:
-    series = {'up{job="prometheus"}': "1x10 _x20 1x60", at_gateway(): "1000x10 _x20 1000x5 1001x40"}
+    series = {next(iter(UP)): "1x10 _x20 1x60", at_gateway(): "1000x10 _x20 1000x5 1001x40"}
     check(series, [(ASKED, "1080s", 0), (ASKED, "1110s", 1)])
 
 
@@ -191,7 +205,7 @@ def test_request_after_an_outage_of_prometheus_wakes(check: Check) -> None:
 )
 def test_traffic_that_is_not_the_models_own_at_the_gateway_never_wakes(check: Check, other: dict[str, str]) -> None:
     series = {**UP, at_gateway(code="200", flags="-", **other): "_x10 0+9x60"}
-    check(series, [(query, "10m", 0) for query in (AWAKE, gateway_requests("llama"), request_rate("llama", 1))])
+    check(series, [(query, "10m", 0) for query in (ASKS, gateway_requests("llama"), request_rate("llama", 1))])
 
 
 def test_gateway_pods_repeats_and_kinds_of_answer_add_up(check: Check) -> None:
@@ -211,15 +225,15 @@ def test_long_generation_keeps_awake_though_the_gateway_counts_it_at_its_end(che
     series = {**UP, at_gateway(code="200", flags="-"): "1x100", in_pod(gauge): "0x9 1x49 0x40"}
     check(
         series,
-        [(AWAKE, "270s", 0)]
-        + [(AWAKE, time, 1) for time in times(300, 1770)]
-        + [(AWAKE, time, 0) for time in times(1800, 2400)],
+        [(ASKS, "270s", 0)]
+        + [(ASKS, time, 1) for time in times(300, 1770)]
+        + [(ASKS, time, 0) for time in times(1800, 2400)],
     )
 
 
 def test_work_in_any_version_keeps_every_version_awake(check: Check) -> None:
     wake = [
-        triggers(model="llama", version=version, share=share, engine=TGI, minimum=0, queue_per_replica=4)[0].query
+        scaled_version(version=version, share=share).triggers()[0].query
         for version, share in (("stable", 0.9), ("canary", 0.1))
     ]
     check(
@@ -228,12 +242,12 @@ def test_work_in_any_version_keeps_every_version_awake(check: Check) -> None:
     )
     check(
         {**UP, at_gateway(): "_x20 1x40"},
-        [(query, time, value) for query in wake for time, value in (("570s", 0), ("600s", 1), ("720s", 0))],
+        [(query, time, value) for query in wake for time, value in (("570s", 0), ("600s", 1), ("720s", 1))],
     )
 
 
 def test_engine_without_gauges_is_awake_by_its_requests(check: Check) -> None:
-    check({**UP, at_gateway(): "_x20 1x40"}, [(activity("llama", ARR_COC), "600s", 1)])
+    check({**UP, at_gateway(): "_x20 1x40"}, [(asked_for("llama", ARR_COC), "600s", 1)])
 
 
 def test_queue_is_the_total_over_the_replicas_of_one_version(check: Check) -> None:
@@ -273,24 +287,123 @@ def test_request_rate_is_shared_by_weight_and_leaves_out_who_knocks(check: Check
 
 
 @pytest.mark.parametrize("share", [0.9, 0.1])
-def test_no_load_trigger_is_active_while_activity_is_not(check: Check, share: float) -> None:
+@pytest.mark.parametrize("floor", [0, 1])
+def test_no_other_trigger_is_active_while_activity_is_not(check: Check, share: float, floor: int) -> None:
+    """Where it is known what goes on: else `hold` keeps what there is."""
     series = {
         **UP,
-        at_gateway(code="200", flags="-"): "_x10 1x5 4x5 4x20 stale _x10 2x30",
-        in_pod("tgi_queue_size"): "0x30 2x5 0x60",
+        at_gateway(code="200", flags="-"): "_x10 1x5 4x5 4x20 stale _x10 2x150",
+        in_pod("tgi_queue_size"): "0x30 9x5 0x165",
+        in_pod("tgi_batch_current_size"): "0x30 3x15 0x155",
+        deployment("spec_replicas", "llama-stable"): "0x30 1x170",
+        deployment("status_replicas_unavailable", "llama-stable"): "0x30 1x2 0x168",
     }
-    targets: tuple[dict[str, Any], ...] = ({"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0})
-    load = [
-        triggers(model="llama", version="stable", share=share, engine=TGI, minimum=0, **target) for target in targets
-    ]
+    targets: tuple[dict[str, Any], ...] = ({"requests_per_second_per_replica": 0.01}, {"queue_per_replica": 4.0})
+    sets = [scaled_version(share=share, floor=floor, startup_seconds=300, **target).triggers() for target in targets]
     check(
         series,
         [
-            (f"({second.query}) > 0 unless ({first.query}) == 1", time, {})
-            for first, second in load
-            for time in times(0, 2400)
+            (f"({other.query}) > 0 unless ({activity.query}) == 1", time, {})
+            for activity, *others in sets
+            for other in others
+            for time in times(20 * 60, 95 * 60)
         ],
     )
+
+
+def deployment(what: str, name: str = "llama-stable", **other: str) -> str:
+    """Name a series of kube-state-metrics."""
+    return element(f"kube_deployment_{what}", {"namespace": "models", "deployment": name, **other})
+
+
+def test_asleep_after_the_idle_time_and_not_before(check: Check) -> None:
+    awake = within(asked_for("llama", TGI), 15)
+    # One request at 10 min: seen for its window of 2 min, and remembered for 15 more, to the minute.
+    check(
+        {**UP, at_gateway(): "_x20 1x60"},
+        [(awake, "570s", 0), *((awake, time, 1) for time in times(600, 1560)), (awake, "1640s", 0)],
+    )
+
+
+def test_a_replica_that_starts_keeps_awake_and_one_that_never_does_not_for_ever(check: Check) -> None:
+    query = starting(["llama-stable", "llama-canary"], 1200)
+    missing = deployment("status_replicas_unavailable")
+    check(
+        {missing: "0x10 1x60 0x10"}, [(query, "270s", 0), (query, "330s", 1), (query, "1470s", 1), (query, "1530s", 0)]
+    )
+    check({missing: "0x10 1x90"}, [(query, "20m", 1), (query, "30m", 0)])
+    # Two pods of kube-state-metrics, one after the other, are one history.
+    check(
+        {
+            deployment("status_replicas_unavailable", instance="a"): "0x10 1x10 stale",
+            deployment("status_replicas_unavailable", instance="b"): "_x21 1x40",
+        },
+        [(query, "15m", 1), (query, "28m", 0)],
+    )
+    check({deployment("status_replicas_unavailable", "llama-2-stable"): "0x10 1x30"}, [(query, "10m", 0)])
+
+
+HOLD = hold("llama", "stable", "llama-stable", TGI, minutes=30)
+THREE = {deployment("spec_replicas"): "3x400"}
+POD_UP = 'up{job="models/merged-metrics",app="llama",version="stable",pod="a"}'
+"""Scraped every 30 s, as all of these histories."""
+
+
+def test_nothing_is_held_once_all_was_watched(check: Check) -> None:
+    check({**UP, **THREE, POD_UP: "1x200"}, [(HOLD, "28m", 3), (HOLD, "31m", 0), (HOLD, "60m", 0)])
+
+
+def test_nothing_that_sleeps_is_held(check: Check) -> None:
+    check({deployment("spec_replicas"): "0x400"}, [(HOLD, time, 0) for time in ("1m", "31m", "60m")])
+
+
+@pytest.mark.parametrize(
+    ("series", "held_again_until"),
+    [
+        ({next(iter(UP)): "1x80 _x10 1x200"}, 45 + 30),  # Prometheus away for five minutes
+        ({next(iter(UP)): "1x80 0x10 1x200"}, 45 + 30),  # the gateway's scrapes fail
+        ({**UP, POD_UP: "1x80 0x10 1x200"}, 45),  # a replica's do
+        ({**UP, POD_UP: "1x200", in_pod("tgi_batch_current_size"): "7x80 _x10 7x100"}, 45),  # an engine tells nothing
+    ],
+)
+def test_all_are_held_as_long_as_it_is_not_known(check: Check, series: dict[str, str], held_again_until: int) -> None:
+    check(
+        {**THREE, **series},
+        [(HOLD, "39m", 0), (HOLD, "42m", 3), (HOLD, "44m", 3), (HOLD, f"{held_again_until + 2}m", 0)],
+    )
+
+
+def test_a_second_gateway_that_is_not_scraped_is_enough(check: Check) -> None:
+    other = 'up{job="istio-ingress/merged-metrics",pod="gateway-b"}'
+    check({**UP, **THREE, other: "1x80 0x10 1x100"}, [(HOLD, "39m", 0), (HOLD, "42m", 3), (HOLD, "47m", 0)])
+    # One that is gone is not.
+    check({**UP, **THREE, other: "1x80 stale"}, [(HOLD, "42m", 0)])
+
+
+def test_an_engine_that_was_restarted_and_has_told_nothing_yet_is_not_silent_for_long(check: Check) -> None:
+    """TGI has no series before its first request."""
+    series = {**UP, **THREE, POD_UP: "1x200", in_pod("tgi_batch_current_size"): "7x80 stale"}
+    check(series, [(HOLD, "42m", 3), (HOLD, "52m", 0)])
+
+
+def test_nothing_is_said_while_kube_state_metrics_is_silent(check: Check) -> None:
+    busy = scaled_version(queue_per_replica=4.0).triggers()[-1].query
+    series = {**UP, in_pod("tgi_queue_size"): "9x100", in_pod("tgi_batch_current_size"): "9x100"}
+    check(series, [(f"count({query}) or vector(0)", "40m", 0) for query in (HOLD, busy)])
+
+
+@pytest.mark.parametrize(("floor", "held"), [(0, (3, 3, 2, 0)), (1, (3, 3, 1, 0)), (2, (3, 2, 0, 0))])
+def test_requests_under_way_hold_the_replicas_that_they_need(check: Check, floor: int, held: tuple[int, ...]) -> None:
+    """A queue of four a replica: 40, 16, 8 and none under way, of which the floor may have four waiting for each."""
+    query = scaled_version(floor=floor, queue_per_replica=4.0).triggers()[-1].query
+    series = {
+        **UP,
+        **THREE,
+        in_pod("tgi_queue_size"): "0x400",
+        in_pod("tgi_batch_current_size", pod="a"): "20x100 8x20 4x20 0x20",
+        in_pod("tgi_batch_current_size", pod="b"): "20x100 8x20 4x20 0x20",
+    }
+    check(series, [(query, time, number) for time, number in zip(("45m", "55m", "65m", "75m"), held, strict=True)])
 
 
 def test_rules_keep_counters_by_pod_under_the_names_that_readers_use(check: Check) -> None:

@@ -240,7 +240,7 @@ class Prometheus:
         matching = None if modifier is None else modifier.matching
         on: tuple[str, ...] | None = None
         if matching is not None:
-            if matching.type != promql_parser.LabelModifierType.Include or modifier.group_labels:
+            if matching.type != promql_parser.LabelModifierType.Include or modifier.card in _GROUPED:
                 raise ValueError(f"not known here: {binary.prettify()}")
             on = tuple(matching.labels)
         if sign in _SETS:
@@ -394,6 +394,10 @@ _COMBINED: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
     "count": lambda values: float(len(values)),
     "group": lambda _: 1.0,
 }
+_GROUPED: Final = (
+    promql_parser.VectorMatchCardinality.ManyToOne,
+    promql_parser.VectorMatchCardinality.OneToMany,
+)
 _SETS: Final = ("and", "or", "unless")
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
