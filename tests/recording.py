@@ -9,8 +9,11 @@ import pulumi
 import pytest
 
 import preview
+from planning.cost.recorded import Recorded
+from planning.cost.recorded import recorded as read_recorded
 from planning.plan import Plan
 from preview import Snapshot
+from preview.document import document
 from preview.project import Override, load_project, load_stack
 from scripts.stack_plan import load_settings
 
@@ -58,6 +61,13 @@ def recorded(
         config=tuple(sorted((config or {}).items())),
         paths=tuple(sorted((paths or {}).items())),
     )
+
+
+def resources_of(
+    stack: str, config: Mapping[str, str] | None = None, paths: Mapping[str, str] | None = None
+) -> tuple[Recorded, ...]:
+    """Give the recorded resources as the bill and the simulator read them."""
+    return read_recorded([step["newState"] for step in document(recorded(stack, config=config, paths=paths))["steps"]])
 
 
 def decided(stack: str, config: Mapping[str, str], paths: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Plan:

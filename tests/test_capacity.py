@@ -125,7 +125,7 @@ def test_floor_and_scaler_add_up(record: Record) -> None:
     scaled = program.named("llama-3-3-70b-stable-scaling").inputs["spec"]
     assert floor["replicas"] == 2
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 2)
-    [trigger] = scaled["triggers"]
+    trigger = next(trigger for trigger in scaled["triggers"] if trigger["name"] == "queue")
     # Four waiting requests a replica, and two replicas that are there anyway.
     assert trigger["metadata"]["query"].startswith("clamp_min((sum(tgi_queue_size")
     assert trigger["metadata"]["query"].endswith(" - 8, 0)")

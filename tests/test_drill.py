@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from planning.cold_start import ColdStart, Part
+from planning.cost.recorded import Recorded
 from planning.plan import Plan
 from planning.schema import WeightsFrom
 from planning.simulate.arrivals import DAY, HOUR, Request
@@ -42,7 +43,7 @@ from planning.simulate.scenario import Options, Pattern, Scenario
 from scripts import drill as script
 from scripts.terminal import OperationError
 from tests.queueing import roomy
-from tests.recording import ROOT, decided
+from tests.recording import ROOT, decided, resources_of
 
 SPOT, ON_DEMAND = Provisioning.SPOT, Provisioning.ON_DEMAND
 STEP = 0.1
@@ -311,9 +312,11 @@ def test_the_run_with_the_most_harm_is_shown() -> None:
 BUSY = Options(pattern=Pattern.CONSTANT, losses_per_day=2, requests_per_second=0.5, days=0.5)
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, **paths: str) -> Plan:
-    capacity = {"llmserve:capacity": paths.pop("capacity")} if "capacity" in paths else {}
-    return decided("prod", capacity, {f"llmserve:{key}": value for key, value in paths.items()}, monkeypatch)
+def planned(monkeypatch: pytest.MonkeyPatch, **paths: str) -> tuple[Plan, Sequence[Recorded]]:
+    """Plan prod with some settings changed, and record what its program makes of it."""
+    config = {"llmserve:capacity": paths.pop("capacity")} if "capacity" in paths else {}
+    at = {f"llmserve:{key}": value for key, value in paths.items()}
+    return decided("prod", config, at, monkeypatch), resources_of("prod", config, at)
 
 
 def drilled(
@@ -336,8 +339,8 @@ def prepared(
     seeds: int = 1,
     **paths: str,
 ) -> Drill:
-    plan = planned(monkeypatch, **paths)
-    return drill(plan, next(model for model in plan.models if model.name == name), options, faults, seeds=seeds)
+    plan, resources = planned(monkeypatch, **paths)
+    return drill(plan, next(m for m in plan.models if m.name == name), options, faults, resources, seeds=seeds)
 
 
 def test_prod_loses_nothing_younger_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +400,7 @@ def test_what_a_drill_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
     lossy, quiet, stops = (task.scenario.platform for task in found.tasks[:3])
     assert [(v.initial, v.floor) for v in lossy.versions] == [(1, 1), (1, 0)]
     assert (lossy.supply.losses_per_day, quiet.supply.losses_per_day, stops.supply.losses_per_day) == (2, 0, 0)
-    assert lossy.supply.zones == len(planned(monkeypatch).pools[0].zones)
+    assert lossy.supply.zones == len(planned(monkeypatch)[0].pools[0].zones)
     assert [v.initial for v in stops.versions] == [2, 2]
     assert all(pickle.loads(pickle.dumps(task)) for task in found.tasks)  # noqa: S301  (they go to other processes)
     # A model under its normal load from the start.
@@ -519,8 +522,9 @@ def test_the_command_tells_the_verdict_by_its_exit_code(command: Call, tmp_path:
 
 def losses_per_day(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.chdir(ROOT)
-    plan = planned(monkeypatch)
-    [found] = script.prepared(plan, plan.models[1:], script.parser().parse_args(["prod", "--seeds", "1", *arguments]))
+    plan, resources = planned(monkeypatch)
+    parsed = script.parser().parse_args(["prod", "--seeds", "1", *arguments])
+    [found] = script.prepared(plan, plan.models[1:], parsed, resources)
     return found.tasks[0].scenario.platform.supply.losses_per_day
 
 

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import promql_parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +16,8 @@ from catalog.architectures import Architecture, Quantization, architectures
 from components.engines import EngineContainer, container_of
 from monitoring.dashboard import serving_dashboard
 from monitoring.engine_metrics import TGI, VLLM, EngineMetrics
-from monitoring.queries import activity, queue
+from monitoring.queries import asked_for, queue
 from monitoring.rules import rule_groups
-from monitoring.scaling import triggers
 from monitoring.served_model import ModelVersion, ServedModel
 from planning.checks import engine, vllm
 from planning.given import Given
@@ -29,6 +27,7 @@ from planning.refusal import Problem
 from planning.schema import WHAT_CAN_BE_READ, EngineName, Metrics, Model, NotRead, Stack
 from preview import Snapshot
 from tests.recording import Record, decided
+from tests.scaling import scaled_version
 from tests.test_monitoring_dashboard import rules_of, series_of, without_macros
 from tests.test_program import DEPLOYMENT, SCALED_OBJECT, environment, pods, spec
 
@@ -185,10 +184,9 @@ def test_no_panel_is_without_its_series() -> None:
 
 def test_what_scales_it_asks_for_its_queue_and_its_batch() -> None:
     assert series_of(queue("qwen", "stable", VLLM)) == {"vllm:num_requests_waiting"}
-    assert series_of(activity("qwen", VLLM)) == {*GAUGES, "istio_requests_total", "up"}
-    made = triggers(model="qwen", version="stable", share=1, engine=VLLM, minimum=0, queue_per_replica=4)
-    for trigger in made:
-        promql_parser.parse(trigger.query)
+    assert series_of(asked_for("qwen", VLLM)) == {*GAUGES, "istio_requests_total", "up"}
+    made = scaled_version(model="qwen", engine=VLLM).triggers()
+    assert set().union(*(series_of(trigger.query) for trigger in made)) >= {*GAUGES, "kube_deployment_spec_replicas"}
 
 
 @pytest.mark.parametrize("name", ["llm:requests_total", "vllm:a-b", "vllm:x{", "vllm:x y", "", "INF", "on"])

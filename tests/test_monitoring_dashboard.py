@@ -14,11 +14,12 @@ import promql_parser
 import pytest
 
 from monitoring.dashboard import SERVING_UID, serving_dashboard
-from monitoring.engine_metrics import TGI, EngineMetrics
-from monitoring.queries import activity, gateway_requests, queue, request_rate
+from monitoring.engine_metrics import EngineMetrics
+from monitoring.queries import gateway_requests
 from monitoring.rules import rule_groups
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
 from monitoring.spend import NodePrice, Provisioning, spend_groups
+from tests.scaling import scaled_version
 
 ARR_COC_QUERIES = (
     "rate(arr_coc_requests_total[5m])",
@@ -127,9 +128,12 @@ QUERIES = {
     **{f"{rule['record']} {rule.get('labels')}": rule["expr"] for rule in RULES},
     **{rule["alert"]: rule["expr"] for rule in spend_of(*MODELS) if "alert" in rule},
     "gateway_requests": gateway_requests("m"),
-    "activity": activity("m", TGI),
-    "request_rate": request_rate("m", 0.1),
-    "queue": queue("m", "stable", TGI),
+    **{
+        f"{trigger.name} {floor} {target}": trigger.query
+        for floor in (0, 1)
+        for target in ("requests_per_second_per_replica", "queue_per_replica")
+        for trigger in scaled_version(floor=floor, **{target: 4.0}).triggers()
+    },
 }
 
 

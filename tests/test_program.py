@@ -2,10 +2,13 @@
 
 import ipaddress
 import json
+import re
 from typing import Any
 
 import pytest
 
+from monitoring.queries import look_back_seconds
+from planning.cold_start import DRIVER, IMAGE, NODE
 from preview import Refused, Resource, Snapshot
 from preview.values import plain
 from tests.recording import PROJECT_NUMBER, Record
@@ -417,8 +420,10 @@ def test_models_answer_the_gateway_and_prometheus_alone(program: Snapshot) -> No
 
 def test_arr_coc_sleeps_after_a_quarter_of_an_hour_and_grows_to_ten_on_its_request_rate(prod: Snapshot) -> None:
     scaled = spec(prod.named("arr-coc-0-1-stable-scaling"))
-    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 10, 15 * 60)
-    assert [t["name"] for t in scaled["triggers"]] == ["activity", "request-rate"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 10, 60)
+    assert [t["name"] for t in scaled["triggers"]] == ["activity", "request-rate", "hold"]
+    # Fourteen minutes in which nobody asked, and a minute of KEDA's own.
+    assert look_back_seconds(scaled["triggers"][0]["metadata"]["query"]) == 14 * 60
     assert scaled["triggers"][1]["metadata"]["threshold"] == "2"
     assert prod.outputs["models"]["arr-coc-0-1"]["replicas"] == {"minimum": 0, "normal": 3, "maximum": 10}
 
@@ -426,8 +431,10 @@ def test_arr_coc_sleeps_after_a_quarter_of_an_hour_and_grows_to_ten_on_its_reque
 def test_tgi_scales_on_its_queue(prod: Snapshot) -> None:
     for version in ("stable", "canary"):
         scaled = spec(prod.named(f"llama-3-3-70b-{version}-scaling"))
-        assert scaled["triggers"][-1]["name"] == "queue"
-        assert f'version="{version}"' in scaled["triggers"][-1]["metadata"]["query"]
+        load, hold = scaled["triggers"][-2:]
+        assert (load["name"], hold["name"]) == ("queue", "hold")
+        assert f'version="{version}"' in load["metadata"]["query"]
+        assert "tgi_batch_current_size" in hold["metadata"]["query"], "an empty queue is no reason to take a replica"
 
 
 def test_all_versions_of_a_model_wake_on_one_signal(record: Record) -> None:
@@ -448,13 +455,36 @@ def test_a_version_without_traffic_stays_asleep(record: Record) -> None:
     assert all(t["name"] != "activity" for t in parked["spec"]["triggers"])
 
 
-def test_a_model_is_not_put_to_sleep_while_it_loads_for_the_first_time(program: Snapshot) -> None:
+def test_a_model_is_not_put_to_sleep_while_it_loads(program: Snapshot) -> None:
+    """A replica that is missing counts as activity for as long as a start may take: node, image, the probe's limit."""
     sleepers = [scaled for scaled in program.of_type(SCALED_OBJECT) if spec(scaled)["minReplicaCount"] == 0]
     assert sleepers
     for scaled in sleepers:
         target = spec(scaled)["scaleTargetRef"]["name"]
         probe = pods(program)[target]["spec"]["containers"][0]["startupProbe"]
-        assert spec(scaled)["initialCooldownPeriod"] >= probe["periodSeconds"] * probe["failureThreshold"], target
+        asked = spec(scaled)["triggers"][0]["metadata"]["query"]
+        missing = r'kube_deployment_status_replicas_unavailable{[^}]*deployment=~"([^"]*)"}\[(\d+)s\]'
+        [names, seconds] = re.search(missing, asked).groups()  # type: ignore[union-attr]
+        assert target in names.split("|")
+        assert int(seconds) >= probe["periodSeconds"] * probe["failureThreshold"] + NODE.most + DRIVER.most + IMAGE.most
+
+
+def test_the_queries_select_what_is_scraped(program: Snapshot) -> None:
+    """Jobs are called after the PodMonitors, Deployments as they are recorded, the gateway after its release."""
+    monitors = program.of_type("kubernetes:monitoring.coreos.com/v1:PodMonitor")
+    jobs = {f"{made.inputs['metadata']['namespace']}/{made.inputs['metadata']['name']}" for made in monitors}
+    deployments = {made.inputs["metadata"]["name"] for made in program.of_type("kubernetes:apps/v1:Deployment")}
+    scaled = program.of_type(SCALED_OBJECT)
+    queries = [trigger["metadata"]["query"] for made in scaled for trigger in spec(made)["triggers"]]
+    assert queries
+    selected = {(label, value) for query in queries for label, value in re.findall(r'(\w+)=~?"([^"]*)"', query)}
+    assert {value for label, value in selected if label == "job"} == jobs
+    named = {name for label, value in selected if label == "deployment" for name in value.split("|")}
+    assert named == {spec(made)["scaleTargetRef"]["name"] for made in scaled} <= deployments
+    gateway = next(r for r in program.resources if r.inputs.get("chart") == "gateway").inputs
+    workloads = {value for label, value in selected if label == "source_workload"}
+    assert workloads <= {gateway["name"]}
+    assert {value for label, value in selected if label == "source_workload_namespace"} <= {gateway["namespace"]}
 
 
 def test_scaling_asks_the_prometheus_that_is_there(program: Snapshot) -> None:

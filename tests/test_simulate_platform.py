@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -11,15 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.scaling import POLLING_SECONDS
+from monitoring.engine_metrics import TGI
+from monitoring.queries import gateway_requests, queue, request_rate, under_way
 from planning.cold_start import NO_COLD_START, ColdStart, Part
 from planning.simulate.arrivals import DAY, HOUR, Request
 from planning.simulate.engine import Batching, Limits, Timing
 from planning.simulate.platform import (
-    WINDOW_SECONDS,
+    POLLING_SECONDS,
+    Absences,
     Balancing,
     Callers,
+    Gateway,
     Platform,
+    Series,
     Simulation,
     Stopping,
     Supply,
@@ -29,6 +33,7 @@ from planning.simulate.platform import (
 from planning.simulate.results import Provisioning, Results, Use, quantiles
 from planning.simulate.scalers import AlwaysOn, HuggingFaceEndpoint, Keda, Scaler, Schedule, Seen
 from tests.queueing import TIMING, erlang_c, kiefer_wolfowitz, markovian, roomy
+from tests.scaling import scaled_object
 
 SPOT, ON_DEMAND = Provisioning.SPOT, Provisioning.ON_DEMAND
 STEP = 0.1
@@ -120,26 +125,34 @@ def change(time: float, before: int, after: int) -> Callable[[], Scaler]:
 
 # Whatever happens
 
+SERIES = Series(service="llama", app="llama", queue="tgi_queue_size", in_flight="tgi_batch_current_size")
+"""As the queries of tests.scaling select."""
+
+
+def scaler(name: str, floor: int, maximum: int, **fields: Any) -> Keda:
+    """Scale a version of the model by the queries that would be rendered for it."""
+    beside = scaled_object(
+        version=name,
+        versions=(name,),
+        floor=floor,
+        maximum=max(1, maximum - floor),
+        **({"startup_seconds": 60, "deadline_seconds": 300} | fields),
+    )
+    return Keda(scaled=beside if maximum > floor else replace(beside, paused_at=0), floor=floor)
+
 
 @st.composite
 def versions(draw: st.DrawFn, name: str) -> Version:
     floor = draw(st.integers(0, 2))
     maximum = max(1, floor + draw(st.integers(0, 3)))
-    idle = draw(st.sampled_from([60.0, 600.0]))
+    idle = draw(st.sampled_from([2, 10]))
     scalers: list[Any] = [
         always(maximum),
         always(0),
         lambda: Schedule(from_hour=0.1, to_hour=0.4, replicas=maximum),
         lambda: Schedule(from_hour=0.1, to_hour=0.4, replicas=0, outside=maximum),
-        lambda: Keda(
-            minimum=floor,
-            maximum=maximum,
-            startup_seconds=120,
-            idle_seconds=idle,
-            requests_per_second_per_replica=0.01,
-            share=0.5,
-        ),
-        lambda: Keda(minimum=floor, maximum=maximum, startup_seconds=60, idle_seconds=idle, queue_per_replica=1),
+        lambda: scaler(name, floor, maximum, idle_minutes=idle, requests_per_second_per_replica=0.01, share=0.5),
+        lambda: scaler(name, floor, maximum, idle_minutes=idle, queue_per_replica=1),
         lambda: HuggingFaceEndpoint(minimum=floor, maximum=maximum, scale_to_zero_minutes=5),
     ]
     return Version(
@@ -161,6 +174,7 @@ def versions(draw: st.DrawFn, name: str) -> Version:
         floor=floor,
         initial=draw(st.integers(0, maximum)),
         batching=draw(st.sampled_from(Batching)),
+        workload=f"llama-{name}",
     )
 
 
@@ -191,6 +205,13 @@ CALLERS = st.builds(
     spread=st.sampled_from([0.0, 0.2]),
     patience=st.sampled_from([0.0, 60.0, 1800.0]),
 )
+GATEWAYS = st.builds(
+    Gateway,
+    attempts=st.sampled_from([1, 3]),
+    ejected_after=st.sampled_from([None, 1, 2]),
+    ejection_seconds=st.sampled_from([5.0, 30.0]),
+    most_ejected=st.sampled_from([0.1, 0.5, 1.0]),
+)
 STARTS = st.sampled_from(
     [
         NO_COLD_START,
@@ -216,6 +237,9 @@ def platforms(draw: st.DrawFn) -> Platform:
         stopping=draw(STOPPINGS),
         callers=draw(CALLERS),
         balancing=draw(st.sampled_from(Balancing)),
+        gateway=draw(GATEWAYS),
+        series=SERIES,
+        absences=draw(st.sampled_from([Absences(), Absences(prometheus=((200.0, 700.0),), keda=((600.0, 900.0),))])),
         gpus=draw(st.sampled_from([1, 2])),
     )
 
@@ -397,20 +421,22 @@ CALLER = Callers(retry_after=10, spread=0.2)
 
 
 def sleeper(tail: float = TAIL) -> Platform:
-    def scaler() -> Scaler:
-        return Keda(minimum=0, maximum=1, startup_seconds=600, idle_seconds=IDLE, requests_per_second_per_replica=1.0)
+    def keda() -> Scaler:
+        return scaler("v1", 0, 1, idle_minutes=int(IDLE / 60), startup_seconds=300, requests_per_second_per_replica=1.0)
 
     return Platform(
-        versions=(version(scaler, initial=0),),
+        versions=(version(keda, initial=0, workload="llama-v1"),),
+        series=SERIES,
         supply=Supply(order=(SPOT,), tail_seconds=tail),
         cold_start=ColdStart(parts=(NODE, MODEL)),
         callers=CALLER,
     )
 
 
-@settings(max_examples=40, deadline=None)
-@given(first=st.floats(1, 3000), seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+@given(first=st.floats(150, 3000), seed=st.integers(0, 10**6))
 def test_a_sleeping_model_is_woken_and_sleeps_again(first: float, seed: int) -> None:
+    """Once Prometheus has watched the gateway for a window: before, a new series may be old."""
     second, end = first + 7200, 14_400.0
     results = simulate(sleeper(), [ask(first, 20), ask(second, 20)], seconds=end, seed=seed)
     # Until the next scrape, until the next poll, the start, until the caller comes back.
@@ -427,10 +453,10 @@ def test_a_sleeping_model_is_woken_and_sleeps_again(first: float, seed: int) -> 
     assert paid[Use.SERVING] == pytest.approx(40)
     assert paid[Use.DRAINING] == pytest.approx(2 * Stopping().pre_stop)
     assert paid[Use.EMPTY] == pytest.approx(2 * TAIL)
-    # Idle: until the caller came back, and after the answer the window, KEDA's cooldown, a scrape and a poll.
-    back = CALLER.retry_after * (1 + CALLER.spread)
-    assert paid[Use.IDLE] >= 2 * (IDLE + WINDOW_SECONDS - POLLING_SECONDS)
-    assert paid[Use.IDLE] <= 2 * (back + IDLE + WINDOW_SECONDS + 2 * POLLING_SECONDS)
+    # Idle: until the caller came back, and after the answer the window, the idle time to a minute, a scrape, a poll.
+    back, window = CALLER.retry_after * (1 + CALLER.spread), 120
+    assert paid[Use.IDLE] >= 2 * (IDLE + window - 60 - POLLING_SECONDS)
+    assert paid[Use.IDLE] <= 2 * (back + IDLE + window + 3 * POLLING_SECONDS)
 
 
 def test_nobody_asks_and_nothing_is_paid() -> None:
@@ -442,8 +468,10 @@ def test_a_short_request_keeps_an_awake_model_awake() -> None:
     """No scrape sees it computing, but one that has ended counts for the whole window."""
     awake = replace(sleeper(tail=0), versions=(replace(sleeper().versions[0], initial=1),))
     hours = [simulate(awake, asked, seconds=7200).gpu_hours * 3600 for asked in ([], [ask(301, 1)])]
-    # A scrape at 300 or 315 is the first to see it, and one at 420 the last; a poll later it is decided on.
-    assert hours == pytest.approx([IDLE + POLLING_SECONDS + 5, 420 + IDLE + POLLING_SECONDS + 5])
+    # Nobody asked: held until the gateway was watched for nine minutes, and then KEDA's own minute. One did at 301: the
+    # scrapes from 315 to 420 see it, the last whole minute of them is remembered for nine more.
+    assert hours == pytest.approx([IDLE, 420 + IDLE], abs=60 + 2 * POLLING_SECONDS)
+    assert hours[1] >= 301 + IDLE
 
 
 def test_a_warm_node_has_what_a_new_one_needs() -> None:
@@ -464,29 +492,43 @@ def test_an_empty_node_goes_also_when_the_run_has_ended() -> None:
 
 
 class Watcher(Change):
-    """Keeps what it was shown."""
+    """Keeps what it was shown, and what Prometheus told of the work then."""
 
-    def __init__(self, seen: list[Seen], *numbers: int) -> None:
+    def __init__(self, seen: list[Seen], *numbers: int, told: list[Mapping[str, float]] | None = None) -> None:
         super().__init__(*numbers)
-        self.seen = seen
+        self.seen, self.told = seen, [] if told is None else told
 
     def wanted(self, seen: Seen) -> int:
         self.seen.append(seen)
+        assert seen.prometheus is not None
+        asked = {name: seen.prometheus.ask(query, seen.now) for name, query in TOLD.items()}
+        self.told.append({name: value[()] for name, value in asked.items() if not isinstance(value, float)})
         return super().wanted(seen)
+
+
+TOLD = {
+    "queue": queue("llama", "v1", TGI),
+    "rate": request_rate("llama", 1.0),
+    "requests": gateway_requests("llama"),
+    "under way": under_way("llama", "v1", TGI),
+}
 
 
 def test_what_a_scaler_sees_of_the_work() -> None:
     """Two of three replicas compute all the time; then five requests come within a poll, and three of them wait."""
     seen: list[Seen] = []
-    of = version(lambda: Watcher(seen, 0, 3, 3), initial=3, limits=roomy(1))
-    platform = Platform(versions=(of,), balancing=Balancing.LEAST_OUTSTANDING)
+    told: list[Mapping[str, float]] = []
+    of = version(lambda: Watcher(seen, 0, 3, 3, told=told), initial=3, limits=roomy(1))
+    platform = Platform(versions=(of,), balancing=Balancing.LEAST_OUTSTANDING, series=SERIES)
     simulate(platform, [ask(0, 2000), ask(0, 2000), ask(900, 1), *[ask(901, 600)] * 4], seconds=1500)
     at = {round(each.now): each for each in seen}
+    of_work = {round(each.now): work for each, work in zip(seen, told, strict=True)}
     assert at[885].utilization == pytest.approx(2 / 3, abs=0.001)
-    assert (at[885].queue, at[885].requests_per_second) == (0, 0.0)
-    assert (at[915].queue, at[915].ready, at[915].replicas) == (3, 3, 3)
-    assert at[915].requests_per_second == pytest.approx(1 / WINDOW_SECONDS)
-    assert at[1050].requests_per_second == 0
+    assert of_work[885] == {"queue": 0, "rate": 0, "requests": 0, "under way": 2}
+    assert (at[915].ready, at[915].replicas) == (3, 3)
+    assert of_work[915] == {"queue": 3, "rate": 0, "requests": 1, "under way": 6}
+    # The first sample of a series is no rate, but a request all the same.
+    assert of_work[1050]["requests"] == 0
     assert all(each.active for each in seen[1:])
     assert at[1395].utilization == pytest.approx(1, abs=0.001)
 
@@ -494,10 +536,13 @@ def test_what_a_scaler_sees_of_the_work() -> None:
 def test_impatience_wakes_but_is_no_rate() -> None:
     """Who finds nobody is heard, and asks for one replica: not for more of them by asking again and again."""
     seen: list[Seen] = []
-    simulate(Platform(versions=(version(lambda: Watcher(seen, 600, 0, 1), initial=0),)), [ask(20, 1)], seconds=900)
-    before = [each for each in seen if 30 <= each.now <= 600]
-    assert all(each.active for each in before)
-    assert {each.requests_per_second for each in before} == {0.0}
+    told: list[Mapping[str, float]] = []
+    of = version(lambda: Watcher(seen, 600, 0, 1, told=told), initial=0)
+    simulate(Platform(versions=(of,), series=SERIES), [ask(20, 1)], seconds=900)
+    before = [work for each, work in zip(seen, told, strict=True) if 150 <= each.now <= 600]
+    assert before
+    assert all(work["requests"] > 0 for work in before)
+    assert {work["rate"] for work in before} == {0.0}
 
 
 def test_a_replica_that_goes_leaves_the_others_as_busy_as_they_are() -> None:
@@ -635,6 +680,44 @@ def test_losses_by_chance() -> None:
 
 # The gateway
 
+THRICE = Gateway(attempts=3, ejected_after=2, ejection_seconds=30, most_ejected=0.5)
+
+
+def refusing(gateway: Gateway, replicas: int, asked: int) -> Recorded:
+    """All but one refuse from 100 s on, and are asked first; a request comes each second, for a second."""
+    streams = [ask(90 + number, 150) for number in range(replicas + 1)]
+    platform = Platform(
+        versions=(version(always(replicas), initial=replicas, floor=1),),
+        supply=Supply(order=(SPOT,), losses=(LOSS,)),
+        stopping=Stopping(pre_stop=0, spot_window=200, spot_endpoint_lag=200),
+        callers=Callers(retry_after=1000, spread=0),
+        balancing=Balancing.LEAST_OUTSTANDING,
+        gateway=gateway,
+    )
+    run = Recorded(platform, seconds=300)
+    run.run([*streams, *(ask(LOSS + 1 + number, 1) for number in range(asked))])
+    return run
+
+
+def test_one_try_is_one_try() -> None:
+    assert refusing(Gateway(attempts=1), 2, 4).results.knocks == 4
+    assert refusing(Gateway(attempts=2), 2, 4).results.knocks == 0
+
+
+def test_who_is_left_out_is_back_after_the_time() -> None:
+    """One of two replicas refuses: twice until it is left out, and twice more when it is back."""
+    assert refusing(replace(THRICE, ejection_seconds=1000), 2, 40).results.lingering == 2
+    assert refusing(THRICE, 2, 40).results.lingering == 4
+
+
+@pytest.mark.parametrize(("most", "out"), [(0.1, 1), (0.5, 2), (0.75, 3), (1.0, 3)])
+def test_no_more_than_so_many_are_left_out(most: float, out: int) -> None:
+    """Three of four refuse. One always may be left out; those that stay are asked again and again."""
+    run = refusing(replace(THRICE, attempts=4, most_ejected=most, ejection_seconds=1000), 4, 30)
+    assert run.results.knocks == 0
+    # Those that are left out were asked twice.
+    assert run.results.lingering - 2 * out == pytest.approx((3 - out) * 29, abs=3)
+
 
 @pytest.mark.parametrize(("refusing", "unheard"), [(2, 0), (3, 2)])
 def test_two_more_are_tried_and_who_refused_twice_is_left_out(refusing: int, unheard: int) -> None:
@@ -646,6 +729,7 @@ def test_two_more_are_tried_and_who_refused_twice_is_left_out(refusing: int, unh
         stopping=Stopping(pre_stop=0, spot_window=200, spot_endpoint_lag=200),
         callers=Callers(retry_after=1000, spread=0),
         balancing=Balancing.LEAST_OUTSTANDING,
+        gateway=replace(THRICE, most_ejected=1.0),
     )
     late = [ask(LOSS + 1 + number, 1) for number in range(4)]
     run = Recorded(platform, seconds=300)
@@ -685,7 +769,9 @@ def test_nobody_knocks_at_a_pod_that_stops() -> None:
     requests = [ask(HOUR + at / 2, 3) for at in range(100)]
     for stopping in Stopping(), Stopping(pre_stop=1, endpoint_lag=10):
         results = simulate(
-            Platform(versions=(version(two_then_one, initial=2),), stopping=stopping), requests, seconds=9000
+            Platform(versions=(version(two_then_one, initial=2),), stopping=stopping, gateway=THRICE),
+            requests,
+            seconds=9000,
         )
         assert (results.served, results.knocks, results.cut) == (100, 0, 0)
 
@@ -783,10 +869,14 @@ def test_callers_come_back() -> None:
 def test_an_overloaded_engine_is_asked_for() -> None:
     """A 429 has reached an engine: it counts as a request, unlike a 503 of the gateway."""
     seen: list[Seen] = []
-    of = version(lambda: Watcher(seen, 0, 1, 1), limits=replace(roomy(1), requests=1))
-    platform = Platform(versions=(of,), callers=Callers(retry_after=10, spread=0))
-    simulate(platform, [ask(0, 100), ask(1, 5)], seconds=600)
-    assert next(each for each in seen if each.now == 60).requests_per_second == pytest.approx(6 / 60)
+    told: list[Mapping[str, float]] = []
+    of = version(lambda: Watcher(seen, 0, 1, 1, told=told), limits=replace(roomy(1), requests=1))
+    platform = Platform(versions=(of,), callers=Callers(retry_after=10, spread=0), series=SERIES)
+    simulate(platform, [ask(300, 100), ask(301, 5)], seconds=900)
+    [at] = [work for each, work in zip(seen, told, strict=True) if each.now == 390]
+    assert at["requests"] == 9
+    # Of a series that is younger than the window.
+    assert 0.05 < at["rate"] <= 0.1
 
 
 def test_callers_give_up() -> None:

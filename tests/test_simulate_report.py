@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from planning.cost.recorded import Recorded
 from planning.plan import Plan
 from planning.simulate.page import page
-from planning.simulate.platform import simulate
+from planning.simulate.platform import Balancing, simulate
 from planning.simulate.report import document, text
 from planning.simulate.results import Provisioning, Results, Use
 from planning.simulate.scalers import Keda
@@ -18,19 +19,28 @@ from planning.simulate.scenario import Options, Policy, Scenario, scenario
 from planning.simulate.traces import read_trace
 from scripts import simulate as script
 from scripts.terminal import OperationError
-from tests.recording import ROOT, decided
+from tests.recording import ROOT, decided, resources_of
 
 TRACE = ROOT / "planning" / "simulate" / "example_trace.csv"
 SHORT = Options(trace=read_trace(TRACE).requests[:300])
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, stack: str = "prod", **paths: str) -> Plan:
-    capacity = {"llmserve:capacity": paths.pop("capacity")} if "capacity" in paths else {}
-    return decided(stack, capacity, {f"llmserve:{key}": value for key, value in paths.items()}, monkeypatch)
+class Planned(NamedTuple):
+    """A stack's plan, and what its program makes of it."""
+
+    plan: Plan
+    resources: Sequence[Recorded]
 
 
-def made(plan: Plan, name: str, options: Options = SHORT) -> Scenario:
-    return scenario(plan, next(model for model in plan.models if model.name == name), options)
+def planned(monkeypatch: pytest.MonkeyPatch, stack: str = "prod", **paths: str) -> Planned:
+    config = {"llmserve:capacity": paths.pop("capacity")} if "capacity" in paths else {}
+    at = {f"llmserve:{key}": value for key, value in paths.items()}
+    return Planned(plan=decided(stack, config, at, monkeypatch), resources=resources_of(stack, config, at))
+
+
+def made(of: Planned, name: str, options: Options = SHORT) -> Scenario:
+    model = next(model for model in of.plan.models if model.name == name)
+    return scenario(of.plan, model, options, of.resources)
 
 
 def run(found: Scenario) -> Results:
@@ -45,16 +55,25 @@ def test_what_the_stack_says_is_simulated(monkeypatch: pytest.MonkeyPatch) -> No
     # TGI's own limit, and the canary's.
     assert (stable.limits.requests, canary.limits.requests) == (128, 256)
     assert stable.limits.cached_tokens == 429_970
+    # One of the four is the floor's; a queue of four a replica, less what the floor takes.
     scaler = stable.scaler()
     assert isinstance(scaler, Keda)
-    assert (scaler.minimum, scaler.maximum, scaler.queue_per_replica) == (1, 4, 4)
+    assert (scaler.floor, scaler.scaled.minimum, scaler.scaled.maximum) == (1, 0, 3)
+    assert [(trigger.name, trigger.threshold) for trigger in scaler.scaled.triggers][1:] == [("queue", 4), ("hold", 1)]
+    assert (stable.floor, stable.initial, stable.workload) == (1, 1, "llama-3-3-70b-stable")
+    # What components/traffic.py renders, and what the queries select by.
+    gateway, series = llama.platform.gateway, llama.platform.series
+    assert (gateway.attempts, gateway.ejected_after, gateway.ejection_seconds, gateway.most_ejected) == (3, 2, 30, 0.5)
+    assert llama.platform.balancing is Balancing.LEAST_OF_TWO
+    assert (series.queue, series.in_flight) == ("tgi_queue_size", "tgi_batch_current_size")
+    assert {series.job, series.gateway_job} == {"models/merged-metrics", "istio-ingress/merged-metrics"}
     assert llama.platform.gpus == 4
     assert llama.platform.supply.order == (Provisioning.SPOT, Provisioning.ON_DEMAND)
     assert (llama.platform.stopping.engine, llama.platform.stopping.spot_window) == (328, 105)
     only = arr_coc.platform.versions[0].scaler()
     assert isinstance(only, Keda)
-    assert (only.minimum, only.maximum, only.idle_seconds) == (0, 10, 900)
-    assert only.requests_per_second_per_replica == 2
+    assert (only.floor, only.scaled.minimum, only.scaled.maximum) == (0, 0, 10)
+    assert [(trigger.name, trigger.threshold) for trigger in only.scaled.triggers][1] == ("request-rate", 2)
     assert arr_coc.always_on == 3
 
 
@@ -67,10 +86,11 @@ def test_capacity_decides_where_nodes_come_from(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_assumption_says_who_makes_it_and_every_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(monkeypatch)
+    plan, resources = planned(monkeypatch)
     known = script.parser().format_help()
+    assert plan.models
     for model in plan.models:
-        for assumption in scenario(plan, model, Options()).assumptions:
+        for assumption in scenario(plan, model, Options(), resources).assumptions:
             assert assumption.what
             assert assumption.value
             assert assumption.by
@@ -84,9 +104,9 @@ def test_a_version_asleep_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_of_unknown_shape_is_refused_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(monkeypatch, "dev", **{"models[0].repository": "nobody/nothing"})
+    plan, resources = planned(monkeypatch, "dev", **{"models[0].repository": "nobody/nothing"})
     with pytest.raises(ValueError, match="set architecture"):
-        scenario(plan, plan.models[0], SHORT)
+        scenario(plan, plan.models[0], SHORT, resources)
 
 
 def test_the_cost_is_hours_times_price_and_says_what_is_not_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +114,7 @@ def test_the_cost_is_hours_times_price_and_says_what_is_not_in_it(monkeypatch: p
     found = made(plan, "llama-3-3-70b")
     results = run(found)
     told = document(found, results)
-    machine = plan.models[1].machine
+    machine = plan.plan.models[1].machine
     prices = {Provisioning.SPOT: machine.spot_usd_per_hour, Provisioning.ON_DEMAND: machine.on_demand_usd_per_hour}
     # The floor is on demand and always there.
     assert {kind for kind, _ in results.node_seconds} == set(Provisioning)

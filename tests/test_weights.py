@@ -36,7 +36,7 @@ from planning.simulate.report import document
 from planning.simulate.scenario import Options, Pattern, scenario
 from planning.weights import Fill, StoredWeights, first_of_each, scratch_gib, stored_weights
 from preview import Resource, Snapshot
-from tests.recording import PROJECT_NUMBER, Record, decided
+from tests.recording import PROJECT_NUMBER, Record, decided, resources_of
 from tests.test_manifests import VERSIONS, objects
 from tests.test_program import DEPLOYMENT, environment, pods, spec
 
@@ -769,7 +769,7 @@ def test_a_start_from_the_bucket_pays_no_nat(monkeypatch: pytest.MonkeyPatch) ->
     options = Options(days=0.02, pattern=Pattern.CONSTANT, requests_per_second=0.1)
     for place, paid in (("hub", True), ("bucket", False)):
         plan = decided("dev", {"weightsFrom": place}, {}, monkeypatch)
-        made = scenario(plan, plan.models[0], options)
+        made = scenario(plan, plan.models[0], options, resources_of("dev", {"weightsFrom": place}))
         cost = document(made, simulate(made.platform, made.requests(), seconds=made.seconds, seed=0))["cost"]
         assert ("weights through the NAT" in [line["part"] for line in cost["lines"]]) is paid
         assert ("what the bucket keeps" in cost["unpriced"]) is not paid

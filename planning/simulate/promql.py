@@ -8,7 +8,7 @@ import itertools
 import math
 import operator
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -170,23 +170,29 @@ class Prometheus:
 
     def _subquery(self, expression: Any) -> _Ranges:
         inner, step = self._expression(expression.expr), _seconds(expression.step)
-        (length, offset), known = self._reach(expression), dict[int, Vector]()
+        length, offset = self._reach(expression)
+        known, done = dict[Labels, tuple[list[float], list[float]]](), -1
 
         def evaluate(time: float) -> Iterable[tuple[Labels, Sequence[float], Sequence[float], float, float]]:
+            nonlocal done
             end = time - offset
             # Steps are whole multiples of their length, so an answer of the past serves again.
             first, last = math.floor((end - length) / step) + 1, math.floor(end / step)
-            for number in [old for old in known if old < first]:
-                del known[number]
-            found = dict[Labels, tuple[list[float], list[float]]]()
-            for number in range(first, last + 1):
-                if number not in known:
-                    known[number] = _vector(inner(number * step))
-                for labels, value in known[number].items():
-                    times, values = found.setdefault(labels, ([], []))
+            if last < done:
+                known.clear()
+                done = -1
+            for number in range(max(first, done + 1), last + 1):
+                for labels, value in _vector(inner(number * step)).items():
+                    times, values = known.setdefault(labels, ([], []))
                     times.append(number * step)
                     values.append(value)
-            return ((labels, *both, end - length, end) for labels, both in found.items())
+            done = last
+            for labels, (times, values) in list(known.items()):
+                old = bisect_left(times, first * step)
+                del times[:old], values[:old]
+                if not times:
+                    del known[labels]
+            return ((labels, *both, end - length, end) for labels, both in known.items())
 
         return evaluate
 

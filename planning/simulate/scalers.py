@@ -98,17 +98,17 @@ class Keda:
     """kube-controller-manager's --horizontal-pod-autoscaler-tolerance."""
 
     def wanted(self, seen: Seen) -> int:
-        """Decide as one poll of KEDA does, and after it one look of the HorizontalPodAutoscaler."""
+        """Decide as one poll of KEDA does, and where it changes nothing as one look of the HorizontalPodAutoscaler."""
         if self._created_at is None:
             self._created_at = seen.now
         if self.scaled.paused_at is not None:
             return self.floor + self.scaled.paused_at
         replicas = seen.replicas - self.floor
         values = {trigger.name: self._value(trigger, seen, replicas) for trigger in self.scaled.triggers}
-        replicas = self._scaled(values, replicas, seen.now)
-        if replicas:
-            replicas = self._autoscaled(values, replicas, seen.now)
-        return self.floor + replicas
+        scaled = self._scaled(values, replicas, seen.now)
+        if scaled == replicas > 0:
+            scaled = self._autoscaled(values, replicas, seen.now)
+        return self.floor + scaled
 
     def _value(self, trigger: Trigger, seen: Seen, replicas: int) -> tuple[float, bool] | None:
         """Give a trigger's value, and whether it is a fallback's; None is an error (GetMetricsWithFallback)."""
