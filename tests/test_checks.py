@@ -206,7 +206,7 @@ OWN = {
     "engine": "custom",
     "image": "own:1",
     "healthPath": "/",
-    "metrics": {"requests": "a", "latencySeconds": "b", "queue": "c"},
+    "metrics": {"requests": "a", "latencySeconds": "b", "queue": "c", "inFlight": "d"},
     "gpu": {"type": "nvidia-a100-80gb"},
     "scaling": {"max": 1, "queuePerReplica": 4},
 }

@@ -36,7 +36,7 @@ from planning.simulate.drill import Part as Run
 from planning.simulate.drill_page import page, worst
 from planning.simulate.drill_report import document, text
 from planning.simulate.engine import Timing
-from planning.simulate.platform import Balancing, Callers, Platform, Stopping, Supply, Version, simulate
+from planning.simulate.platform import Balancing, Callers, Gateway, Platform, Stopping, Supply, Version, simulate
 from planning.simulate.results import Cut, Loss, Moment, Provisioning, Results, VersionResults
 from planning.simulate.scalers import AlwaysOn
 from planning.simulate.scenario import Options, Pattern, Scenario
@@ -128,7 +128,7 @@ def test_an_attempt_at_a_closed_port_is_counted() -> None:
     """A long answer keeps the replica after its port has closed, and its endpoint stays for ten seconds."""
     results = simulate(platform(2, floor=1), [ask(LOSS - 1, 9), ask(LOSS + 7, 1)], seconds=600)
     deaf = simulate(
-        platform(2, floor=1, balancing=Balancing.ROUND_ROBIN),
+        platform(2, floor=1, balancing=Balancing.ROUND_ROBIN, gateway=Gateway(attempts=3)),
         [ask(LOSS - 2, 12), ask(LOSS - 1, 12), ask(LOSS + 7, 1), ask(LOSS + 8, 1)],
         seconds=600,
     )

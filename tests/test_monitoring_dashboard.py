@@ -55,6 +55,7 @@ KNOWN_SERIES = {
     "tgi_request_mean_time_per_token_duration_bucket",
     "tgi_request_input_length_sum",
     "tgi_request_generated_tokens_sum",
+    "kube_deployment_status_replicas_unavailable",
     # https://istio.io/latest/docs/reference/config/metrics/
     "istio_requests_total",
     "istio_request_duration_milliseconds_bucket",

@@ -133,7 +133,7 @@ def models(draw: st.DrawFn) -> list[dict[str, Any]]:
             "engine": "custom",
             "image": "own:1",
             "healthPath": "/health",
-            "metrics": metrics | {"queue": "waiting"},
+            "metrics": metrics | {"queue": "waiting", "inFlight": "running"},
             "gpu": {"type": draw(CARDS), "tensorParallel": draw(st.sampled_from([1, 2, 4, 8]))},
             "scaling": {"max": draw(st.integers(1, 9)), "queuePerReplica": 4},
             "rollout": {"versions": _versions(draw(st.integers(0, 100)))},

@@ -74,7 +74,7 @@ MIXED = [
         "engine": "custom",
         "image": "own:1",
         "healthPath": "/health",
-        "metrics": {"requests": "r_total", "latencySeconds": "l_seconds", "queue": "waiting"},
+        "metrics": {"requests": "r_total", "latencySeconds": "l_seconds", "queue": "waiting", "inFlight": "running"},
         "gpu": {"type": "nvidia-a100-80gb"},
         "scaling": {"max": 2, "queuePerReplica": 3},
     },

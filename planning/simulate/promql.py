@@ -50,6 +50,8 @@ class Prometheus:
     _compiled: dict[str, Evaluation] = field(default_factory=dict)
     """By the text of the expression: many queries share parts."""
     _keep_seconds: float = LOOKBACK_SECONDS
+    _change: int = 0
+    """Counts series that came and went."""
 
     def scrape(self, time: float, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
         """Write samples of one scrape: name, labels, value. Series of before that are not in it are gone."""
@@ -59,6 +61,7 @@ class Prometheus:
             series = self._series.setdefault(name, {}).get(key)
             if series is None:
                 series = self._series[name][key] = _Series(labels=labels, key=key)
+                self._change += 1
             series.times.append(time)
             series.values.append(value)
             series.stale = False
@@ -74,6 +77,7 @@ class Prometheus:
                     one.values.append(math.nan)
                 if one.times[-1] < time - self._keep_seconds:
                     del self._series[name][key]
+                    self._change += 1
                 elif len(one.times) > 64 and one.times[len(one.times) // 2] < time - self._keep_seconds:
                     half = len(one.times) // 2
                     del one.times[:half], one.values[:half]
@@ -127,7 +131,18 @@ class Prometheus:
             self._series.setdefault(selector.name, {}),
             [_test(found) for found in selector.matchers.matchers],
         )
-        return lambda: [one for one in series.values() if all(test(one.labels) for test in tests)]
+        found, change = list[_Series](), -1
+
+        def matching() -> list[_Series]:
+            nonlocal found, change
+            if change != self._change:
+                found, change = (
+                    [one for one in series.values() if all(test(one.labels) for test in tests)],
+                    self._change,
+                )
+            return found
+
+        return matching
 
     def _selector(self, selector: Any) -> Evaluation:
         matching, (_, offset) = self._matching(selector), self._reach(selector)
