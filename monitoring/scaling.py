@@ -26,14 +26,11 @@ _LONGEST_STABILIZATION_SECONDS = 3600
 """https://kubernetes.io/docs/reference/kubernetes-api/autoscaling/horizontal-pod-autoscaler-v2/"""
 
 
-COOLDOWN_SECONDS = 60
-"""KEDA's `cooldownPeriod`: that long no poll may have found activity until it takes the last replica away.
+_SPARE_SECONDS = 60
+"""KEDA's `cooldownPeriod`, or what is added to it: that long no poll may have found activity until all replicas go."""
 
-Short, since `activity` itself looks back over the idle time: KEDA's own memory is wrong once KEDA was away.
-"""
-
-_SPARE_SECONDS = 180
-"""How much longer the last replica beside a floor stays than the HorizontalPodAutoscaler takes for the others."""
+_FLOOR_LOOK_BACK_SECONDS = 300
+"""How long a floor must have been able to take all, as Prometheus remembers it, also where KEDA was away meanwhile."""
 
 
 def stabilization_seconds(startup_seconds: int) -> int:
@@ -112,6 +109,20 @@ class ScaledVersion:
         return self.minimum == 0 and self.share > 0
 
     @property
+    def look_back_seconds(self) -> int:
+        """How far `activity` looks back: Prometheus's memory, which survives that KEDA is away."""
+        return _FLOOR_LOOK_BACK_SECONDS if self.floor else self.idle_minutes * 60 - _SPARE_SECONDS
+
+    @property
+    def cooldown_seconds(self) -> int:
+        """Give KEDA's `cooldownPeriod`: how long after the last poll that found activity it takes all replicas away."""
+        if self.floor == 0:
+            return _SPARE_SECONDS
+        steps = (self.maximum - 1) * SCALE_DOWN_SECONDS // SCALE_DOWN_PODS
+        step_by_step = stabilization_seconds(self.startup_seconds) + steps + _SPARE_SECONDS
+        return max(self.idle_minutes * 60 - self.look_back_seconds, step_by_step)
+
+    @property
     def sleep_seconds(self) -> int:
         """How long nothing may have asked for its replicas until KEDA takes them to 0.
 
@@ -119,11 +130,7 @@ class ScaledVersion:
         the model then. Beside a floor somebody may have: so it is long enough for the HorizontalPodAutoscaler to take
         all but one before, one by one.
         """
-        idle = self.idle_minutes * 60
-        if self.floor == 0:
-            return idle
-        steps = (self.maximum - 1) * SCALE_DOWN_SECONDS // SCALE_DOWN_PODS
-        return max(idle, stabilization_seconds(self.startup_seconds) + steps + _SPARE_SECONDS)
+        return self.look_back_seconds + self.cooldown_seconds
 
     def triggers(self) -> tuple[PrometheusTrigger, ...]:
         """Give what wakes it, what sets its number of replicas, and what keeps those that there are.
@@ -136,8 +143,7 @@ class ScaledVersion:
         go while nobody can say what is under way.
         """
         load, busy = self._load(), self._busy()
-        asleep, stable = self.sleep_seconds - COOLDOWN_SECONDS, stabilization_seconds(self.startup_seconds)
-        watched = max(asleep if self.sleeps else 0, stable)
+        watched = max(self.look_back_seconds if self.sleeps else 0, stabilization_seconds(self.startup_seconds))
         hold = PrometheusTrigger(
             name="hold",
             query=queries.hold(
@@ -162,7 +168,7 @@ class ScaledVersion:
                 queries.asked_for(self.model, self.engine, self.namespace),
                 queries.starting(workloads, self.deadline_seconds, self.namespace),
             ]
-        query = queries.within(" + ".join(f"({ask})" for ask in asks), _minutes(asleep))
+        query = queries.within(" + ".join(f"({ask})" for ask in asks), _minutes(self.look_back_seconds))
         return PrometheusTrigger(name="activity", query=query, threshold=1), load, hold
 
     def _load(self) -> PrometheusTrigger:
@@ -197,7 +203,7 @@ class ScaledVersion:
             "minReplicaCount": self.minimum,
             "maxReplicaCount": self.maximum,
             "pollingInterval": POLLING_SECONDS,
-            **({"cooldownPeriod": COOLDOWN_SECONDS} if self.minimum == 0 else {}),
+            **({"cooldownPeriod": self.cooldown_seconds} if self.minimum == 0 else {}),
             "advanced": {
                 "horizontalPodAutoscalerConfig": {
                     "behavior": {

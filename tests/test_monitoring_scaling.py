@@ -73,10 +73,10 @@ def test_beside_a_floor_only_what_it_leaves_over_wakes() -> None:
     ("floor", "maximum", "idle", "startup", "minutes"),
     [
         (0, 10, 15, 1800, 15),  # Nobody asks for it at all: all go at once.
-        (1, 3, 15, 1800, 35),  # 30 of stabilisation, two steps of a minute, and three to spare.
-        (1, 1, 15, 1800, 33),
+        (1, 3, 15, 1800, 38),  # 5 looked back, 30 of stabilisation, two steps of a minute, and one to spare.
+        (1, 1, 15, 1800, 36),
         (2, 8, 60, 900, 60),
-        (1, 2, 2, 7200, 64),  # Kubernetes stabilises for an hour at the most.
+        (1, 2, 2, 7200, 67),  # Kubernetes stabilises for an hour at the most.
     ],
 )
 def test_beside_a_floor_the_others_go_one_by_one(
@@ -88,7 +88,7 @@ def test_beside_a_floor_the_others_go_one_by_one(
     down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
     steps = (maximum - 1) * down["policies"][0]["periodSeconds"]
     if floor:
-        assert scaled.sleep_seconds > down["stabilizationWindowSeconds"] + steps
+        assert scaled.cooldown_seconds > down["stabilizationWindowSeconds"] + steps
     # What is rendered says the same, and so does what the bill reads from it.
     asleep = max(look_back_seconds(trigger["metadata"]["query"]) for trigger in spec["triggers"])
     assert asleep + spec["cooldownPeriod"] == minutes * 60
