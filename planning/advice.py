@@ -7,6 +7,7 @@ from planning.memory import Verdict
 from planning.nodes import system_room
 from planning.schema import Capacity, EngineName, WeightsFrom
 from planning.serving import ModelPlan
+from planning.support import ended
 
 EXAMPLE_PROJECT = "example-project"
 TGI_FAMILIES = ("gemma2", "gemma3_text", "llama", "mistral", "mixtral", "phi3", "qwen2")
@@ -19,6 +20,8 @@ https://github.com/huggingface/text-generation-inference/blob/v3.3.7/server/text
 def warnings(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
     """Say what a person who pays for this stack would want to know before."""
     yield from _of_the_stack(given)
+    engines = {m.engine for m in given.stack.models if m.image is None and not all(v.image for v in m.rollout.versions)}
+    yield from ended(given.parts, engines=engines, today=given.today)
     yield from _of_images(given, models)
     for model in models:
         yield from _of_memory(model)

@@ -1,9 +1,16 @@
 """The recorded programs, as fixtures."""
 
+import os
+from datetime import UTC, datetime
+
 import pytest
 
 from preview import Snapshot
 from tests.recording import Record, recorded
+
+TODAY = datetime(2026, 11, 30, tzinfo=UTC)
+"""The day of every recording, so that none begins to warn of what has ended since."""
+os.environ["SOURCE_DATE_EPOCH"] = str(int(TODAY.timestamp()))
 
 
 @pytest.fixture
