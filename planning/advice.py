@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from catalog.retired_hosts import retired_in
 from planning.given import Given
 from planning.memory import Verdict
 from planning.nodes import system_room
@@ -73,6 +74,13 @@ def _of_the_stack(given: Given) -> Iterator[str]:
 
 def _of_images(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
     stack = given.stack
+    written = (given.image(model, version) for model in stack.models for version in model.rollout.versions)
+    for reference in dict.fromkeys(written):
+        if reference is not None and (gone := retired_in(reference)):
+            yield (
+                f"image {reference} is at {gone.host}, which cannot be relied on from {gone.retired_from} on: instead "
+                f"{gone.replacement} ({gone.source})"
+            )
     images = {version.image.reference: version.image for model in models for version in model.versions}
     for reference, image in images.items():
         if not image.pinned:

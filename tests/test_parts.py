@@ -1,12 +1,17 @@
 """What the platform is made of: where it comes from, how long it is looked after, and who tells of a newer one."""
 
 import re
+from datetime import date, datetime, timedelta
 
 import pytest
 
 import versions
+from catalog.retired_hosts import retired_hosts, retired_in
+from planning.schema import EngineName
+from planning.support import Part, Support, ended
 from preview import Snapshot
-from tests.recording import ROOT, recorded
+from preview.values import walk
+from tests.recording import ROOT, decided, recorded
 from tests.test_structure import everything_before
 
 STACKS = ("dev", "prod")
@@ -64,3 +69,118 @@ def test_what_is_not_ready_is_no_endpoint(stack: str) -> None:
     for rule in program.of_type("kubernetes:networking.istio.io/v1:DestinationRule"):
         # Above 0 it would have Envoy ask replicas that were left out.
         assert "minHealthPercent" not in rule.inputs["spec"]["trafficPolicy"]["outlierDetection"]
+
+
+# Hosts that go
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("stack", STACKS)
+def test_nothing_that_is_made_names_a_retired_host(stack: str, *, up: bool) -> None:
+    named = {
+        f"{resource.name}.{path}": gone.host
+        for resource in recorded(stack, up=up).resources
+        for path, value in walk(resource.inputs)
+        if isinstance(value, str) and (gone := retired_in(value))
+    }
+    assert named == {}
+
+
+def test_nothing_that_is_pinned_names_one() -> None:
+    pinned = [chart.repository for chart in versions.CHARTS.values()]
+    assert [text for text in (*pinned, *versions.IMAGES.values(), *versions.ISTIO_IMAGES) if retired_in(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("https://istio-release.storage.googleapis.com/charts", "istio-release.storage.googleapis.com"),
+        ("registry.istio.io/release/pilot:1.30.3", "registry.istio.io"),
+        ('image: "k8s.gcr.io/pause:3.8"', "k8s.gcr.io"),
+        ("oci://gcr.io/istio-release/charts/istiod", "gcr.io/istio-release"),
+        ("docker.io/bitnami/redis:7", "docker.io/bitnami"),
+        ("docker.io/bitnamilegacy/redis:7", "docker.io/bitnamilegacy"),
+        ("gke.gcr.io/pause:3.8", None),
+        ("gcr.io/gke-release/nvidia-partition-gpu", None),
+        ("docker.io/bitnamis/redis:7", None),
+        ("europe-docker.pkg.dev/ours/mirror/k8s.gcr.io/pause:3.8", None),
+        ("https://blob.istio.io/istio-release/charts", None),
+    ],
+)
+def test_a_host_is_found_by_its_whole_name(text: str, host: str | None) -> None:
+    found = retired_in(text)
+    assert (found and found.host) == host
+
+
+def test_what_replaces_a_host_is_not_retired_itself_and_says_where_that_was_read() -> None:
+    assert retired_hosts()
+    for one in retired_hosts():
+        assert retired_in(one.replacement) is None, one.host
+        assert one.source.startswith("https://"), one.host
+
+
+@pytest.mark.parametrize(
+    "image", ["docker.io/bitnami/pytorch:2", "k8s.gcr.io/our/model:1", "gcr.io/istio-release/proxyv2:1.30.3"]
+)
+def test_a_models_image_at_such_a_host_is_warned_of(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = retired_in(image)
+    assert gone
+    for place in ("models[0].image", "models[1].rollout.versions[1].image"):
+        told = [warning for warning in decided("prod", {}, {place: image}, monkeypatch).warnings if image in warning]
+        assert any(str(gone.retired_from) in warning and gone.replacement in warning for warning in told)
+    assert not [one for one in decided("prod", {}, {}, monkeypatch).warnings if "cannot be relied on" in one]
+
+
+# How long it is looked after
+
+
+def test_every_constant_says_until_when_and_who_says_so() -> None:
+    assert {part.constant for part in versions.PARTS} == {*versions.CHARTS, *versions.IMAGES}
+    source = (ROOT / "versions.py").read_text(encoding="utf-8")
+    written = set(re.findall(r"^([A-Z][A-Z_]+) = (?:Chart|Image)\(", source, re.MULTILINE))
+    assert written == {part.constant for part in versions.PARTS}
+    assert all(part.support.source for part in versions.PARTS)
+
+
+DATED = [part for part in versions.PARTS if part.support.until is not None]
+
+
+@pytest.mark.parametrize("part", DATED, ids=[part.constant for part in DATED])
+def test_a_part_is_warned_of_from_the_day_after_its_last(part: Part) -> None:
+    until = part.support.until
+    assert until
+    assert list(ended([part], engines=(), today=until)) == []
+    [told] = ended([part], engines=(), today=until + timedelta(days=1))
+    for text in (part.constant, part.version, str(until), part.support.source, "make preview ARGS=--against"):
+        assert text in told
+
+
+def test_a_part_without_a_day_never_ends() -> None:
+    part = Part(constant="X", version="x:1", support=Support(until=None, source="nobody"))
+    assert list(ended([part], engines=(), today=date.max)) == []
+
+
+def test_an_engines_image_is_warned_of_where_the_engine_runs_it() -> None:
+    over = Support(until=date(2020, 1, 1), source="somebody")
+    part = Part(constant="TGI_IMAGE", version="tgi:1", support=over, engine=EngineName.TGI)
+    assert len(list(ended([part], engines={EngineName.TGI}, today=date.max))) == 1
+    assert list(ended([part], engines={EngineName.VLLM}, today=date.max)) == []
+
+
+@pytest.mark.parametrize(
+    ("day", "over"),
+    [
+        ("2026-09-30", set[str]()),
+        ("2026-11-30", {"KUBE_PROMETHEUS_STACK"}),
+        ("2027-03-01", {"KUBE_PROMETHEUS_STACK", "ISTIO_BASE", "ISTIOD", "ISTIO_GATEWAY"}),
+    ],
+)
+def test_a_preview_warns_by_its_day(day: str, over: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp())))
+    warnings = decided("dev", {}, {}, monkeypatch).warnings
+    assert {warning.split()[0] for warning in warnings if "gets no fixes since" in warning} == over
+
+
+def test_a_recording_warns_of_what_is_over() -> None:
+    told = [d.message for d in recorded("prod").diagnostics if "gets no fixes since" in d.message]
+    assert [message.split()[0] for message in told] == ["KUBE_PROMETHEUS_STACK"]
