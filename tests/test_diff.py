@@ -167,6 +167,14 @@ PAIRS: dict[str, Pair] = {
         "dev", change_text("monitoring/dashboard.py", "Requests a second", "Requests each second"), (0, 0, 0, 1, 0)
     ),
     "bump a chart": Pair("dev", BUMPED_CHART, (0, 0, 0, 1, 0)),
+    "another host and minor of Istio's charts": Pair(
+        "dev",
+        both(
+            change_text("versions.py", "https://blob.istio.io/istio-release/charts", "https://charts.example"),
+            change_text("versions.py", f'"{versions.ISTIOD.version}"', '"1.99.0"'),
+        ),
+        (0, 0, 0, 3, 0),
+    ),
     "change a secret": Pair("token", change_settings("token", huggingFaceToken={"secure": "v1:def"}), (0, 0, 0, 1, 0)),
     "take protection away": Pair("prod", change_settings("prod", deletionProtection=False), (0, 0, 0, 2, 0)),
     "a new price": Pair("dev", dearer_spot, (0, 0, 0, 1, 0), "+79"),

@@ -11,6 +11,8 @@ from catalog.retired_hosts import retired_hosts, retired_in
 from planning.schema import EngineName
 from planning.support import Part, Support, ended
 from preview import Snapshot
+from preview.diff.charts import RELEASE
+from preview.diff.rules import rule_for
 from preview.values import walk
 from tests.recording import ROOT, decided, recorded
 from tests.test_structure import everything_before
@@ -130,6 +132,26 @@ def test_a_models_image_at_such_a_host_is_warned_of(image: str, monkeypatch: pyt
         told = [warning for warning in decided("prod", {}, {place: image}, monkeypatch).warnings if image in warning]
         assert any(str(gone.retired_from) in warning and gone.replacement in warning for warning in told)
     assert not [one for one in decided("prod", {}, {}, monkeypatch).warnings if "cannot be relied on" in one]
+
+
+def test_the_page_for_the_move_names_the_day_and_the_version() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for one in retired_hosts():
+        if "istio" in one.host and one.retired_from.year == 2026:
+            assert one.host in page
+            assert f"from {one.retired_from} " in page
+    assert f"/proxyv2:{versions.ISTIOD.version}" in page
+
+
+@pytest.mark.parametrize("path", ["version", "repositoryOpts.repo", "values.global.hub", "values.env", "chart"])
+def test_another_chart_updates_a_release_in_place(path: str) -> None:
+    """pulumi-kubernetes, provider/pkg/provider/helm_release.go, Diff: only name and namespace are forceNewFields."""
+    assert rule_for(RELEASE, path, before="a", after="b") is None
+
+
+def test_a_release_of_another_name_or_namespace_is_another_one() -> None:
+    assert rule_for(RELEASE, "name") is not None
+    assert rule_for(RELEASE, "namespace") is not None
 
 
 # How long it is looked after
