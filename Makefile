@@ -69,7 +69,7 @@ drill: $(VENV)/runtime.stamp ## Call spot nodes back, simulated, and judge what 
 bootstrap: $(VENV)/runtime.stamp ## Make what a team needs once in its project: STACK=prod [ARGS=--dry-run]
 	@$(RUN) scripts.bootstrap $(STACK) $(ARGS)
 
-doctor: $(VENV)/runtime.stamp ## Ask Google and the hub what `make up` would fail on; changes nothing: STACK=prod
+doctor: $(VENV)/runtime.stamp ## Ask Google, registries and the hub what `make up` would fail on; changes nothing: STACK=prod
 	@$(RUN) scripts.doctor $(STACK) $(ARGS)
 
 up: $(VENV)/runtime.stamp ## Check, then `pulumi up`: STACK=prod [ARGS=--yes]

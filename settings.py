@@ -2,10 +2,12 @@
 
 import difflib
 import json
+import os
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
@@ -39,13 +41,21 @@ class Settings:
     secret_keys: frozenset[str]
     """Configuration keys whose values must not be shown."""
     hugging_face_token: pulumi.Output[str] | None
+    today: date
+    """The day on which the stack is read, by which support ends."""
     problems: tuple[Problem, ...]
     """What could not be read, for the plan to refuse together with what it finds itself."""
 
     def given(self) -> Given:
         """What planning judges: the settings, and what an engine runs where a model names no image of its own."""
-        images = versions.ENGINE_IMAGES
-        return Given(stack=self.stack, images=images, architectures=self.architectures, secret_keys=self.secret_keys)
+        return Given(
+            stack=self.stack,
+            images=versions.ENGINE_IMAGES,
+            architectures=self.architectures,
+            secret_keys=self.secret_keys,
+            parts=versions.PARTS,
+            today=self.today,
+        )
 
     def plan(self) -> Plan:
         """Decide all that can be decided without the cloud. Raises Refusal with everything that is wrong."""
@@ -156,8 +166,18 @@ def load() -> Settings:
         architectures=architectures,
         secret_keys=frozenset(secret_keys),
         hugging_face_token=pulumi.Config(NAMESPACE).require_secret("huggingFaceToken") if from_config else None,
+        today=_today(),
         problems=(*problems, *unread),
     )
+
+
+def _today() -> date:
+    """Today, or the day that SOURCE_DATE_EPOCH names, so that a result can be had again.
+
+    https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    return (datetime.now(UTC) if seconds is None else datetime.fromtimestamp(int(seconds), UTC)).date()
 
 
 def _architectures(models: object) -> tuple[dict[str, Architecture | None], list[Problem]]:

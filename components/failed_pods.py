@@ -101,7 +101,7 @@ def _pod(namespace: str) -> k8s.core.v1.PodSpecArgs:
         containers=[
             k8s.core.v1.ContainerArgs(
                 name="kubectl",
-                image=versions.KUBECTL_IMAGE,
+                image=versions.KUBECTL_IMAGE.reference,
                 args=[
                     "delete",
                     "pods",

@@ -102,14 +102,14 @@ class GpuDriver(pulumi.ComponentResource):
                             k8s.core.v1.ContainerArgs(
                                 # Splits a card only where the pool asks for it; none here does.
                                 name="partition-gpus",
-                                image=versions.NVIDIA_PARTITION_GPU_IMAGE,
+                                image=versions.NVIDIA_PARTITION_GPU_IMAGE.reference,
                                 env=_environment({"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64"}),
                                 volume_mounts=_mounts(_PARTITION_MOUNTS),
                                 resources=_resources(),
                                 security_context=k8s.core.v1.SecurityContextArgs(privileged=True),
                             ),
                         ],
-                        containers=[k8s.core.v1.ContainerArgs(name="pause", image=versions.PAUSE_IMAGE)],
+                        containers=[k8s.core.v1.ContainerArgs(name="pause", image=versions.PAUSE_IMAGE.reference)],
                     ),
                 ),
             ),

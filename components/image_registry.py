@@ -10,11 +10,12 @@ UPSTREAM_URI = {"docker.io": "https://registry-1.docker.io"}
 
 
 class ImageRegistry(pulumi.ComponentResource):
-    """One repository for the images of your own, and one remote repository for each public registry of a model's image.
+    """One repository for your own images, a remote one for Docker Hub and one for each registry of a model's image.
 
     Image streaming reads Artifact Registry only, and a remote repository keeps serving an image that its public
     registry has lost. It builds and copies nothing: a remote repository fetches an image when it is first asked for.
-    The charts' own images, small ones, are pulled from their public registries through the NAT.
+    What charts pull from Docker Hub comes through it as well, since that counts pulls by address, and a sidecar is
+    pulled on each new node. Their other images are pulled from their public registries through the NAT.
     """
 
     repositories: list[gcp.artifactregistry.Repository]

@@ -8,6 +8,15 @@ from components.helm import namespace, release
 
 NAMESPACE = "istio-system"
 
+_FEATURES = {
+    # Since 1.31 istiod tells Envoy of pods that are not ready too, and they count where `maxEjectionPercent` is taken
+    # of: two replicas that load beside two that serve, and Envoy may leave both of these out. A model loads for
+    # minutes, so it stays as it was before: what is not ready is no endpoint. `minHealthPercent`, the other way to say
+    # so, would have Envoy ask ejected replicas. To a caller it is the same, 503 with the flag UH, which wakes a model.
+    # istio/istio 1.31.1, pilot/pkg/features/experimental.go and pilot/pkg/xds/endpoints/endpoint_builder.go
+    "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS": "false",
+}
+
 
 class Mesh(pulumi.ComponentResource):
     """Istio's custom resources and istiod, twice, and a mesh that refuses plain text.
@@ -21,8 +30,8 @@ class Mesh(pulumi.ComponentResource):
     closed: pulumi.Resource
     """What refuses plain text."""
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Install the control plane."""
+    def __init__(self, name: str, *, docker_hub: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Install the control plane. `docker_hub` is where the cluster gets the images of docker.io from."""
         super().__init__("llmserve:index:Mesh", name, None, opts)
         own = namespace(f"{name}-namespace", NAMESPACE, pulumi.ResourceOptions(parent=self))
         base = release(
@@ -42,6 +51,9 @@ class Mesh(pulumi.ComponentResource):
                 # Two, because while none answers no pod in the mesh can start.
                 "autoscaleMin": 2,
                 "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
+                # Of istiod, of every sidecar and of the gateways. Istio publishes its images at docker.io/istio alone.
+                "global": {"hub": f"{docker_hub}/istio"},
+                "env": _FEATURES,
                 "meshConfig": {"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON"},
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[base]),

@@ -36,11 +36,15 @@ class MonitoringStack(pulumi.ComponentResource):
         self,
         name: str,
         *,
+        docker_hub: str,
         models_ready: pulumi.Resource,
         gateway_ready: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Install the stack and watch the models' and the gateway's pods."""
+        """Install the stack and watch the models' and the gateway's pods.
+
+        `docker_hub` is where the cluster gets the images of docker.io from.
+        """
         super().__init__("llmserve:index:MonitoringStack", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         own = namespace(f"{name}-namespace", NAMESPACE, child)
@@ -65,7 +69,7 @@ class MonitoringStack(pulumi.ComponentResource):
             versions.KUBE_PROMETHEUS_STACK,
             release_name=RELEASE,
             namespace=NAMESPACE,
-            values=_values(),
+            values=_values(docker_hub),
             skip_crds=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[definitions, administrator]),
         )
@@ -112,7 +116,7 @@ def _pod_monitor(watched: str, labels: dict[str, str]) -> dict[str, object]:
     }
 
 
-def _values() -> dict[str, object]:
+def _values(docker_hub: str) -> dict[str, object]:
     def claim(size: str) -> dict[str, object]:
         return {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}
 
@@ -145,6 +149,8 @@ def _values() -> dict[str, object]:
             }
         },
         "grafana": {
+            # The one image of the stack that is on Docker Hub.
+            "image": {"registry": docker_hub},
             # Without it the chart draws a new password at every update.
             "admin": {"existingSecret": ADMINISTRATOR, "userKey": "username", "passwordKey": "password"},
             # Its sidecar reads Secrets wherever it looks for dashboards: so here alone.

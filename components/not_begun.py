@@ -26,8 +26,8 @@ class NotBegun(pulumi.ComponentResource):
     It retries nothing: that is the gateway's, by `Traffic`. It marks no 503 of an engine, none for an engine that broke
     off in the middle, and none for which a sidecar has another reason.
 
-    Istio 1.30.3 sets neither field, so there is nothing to merge with: istio/istio 56df41f6, pilot/pkg/networking/core/
-    envoyfilter/listener_patch.go and rc_patch.go, and route/route.go beside it.
+    Istio 1.31.1 sets neither field, so there is nothing to merge with: istio/istio 190ae921, pilot/pkg/networking/core/
+    envoyfilter/listener_patch.go and rc_patch.go, and BuildDefaultHTTPInboundRoute in route/route.go beside it.
     """
 
     ready: pulumi.Resource

@@ -82,7 +82,7 @@ class Platform(pulumi.ComponentResource):
             )
             for compute_class in plan.compute_classes
         ]
-        mesh = Mesh("mesh", opts=in_cluster)
+        mesh = Mesh("mesh", docker_hub=plan.docker_hub, opts=in_cluster)
         ingress = Gateway(
             "gateway",
             stack=stack,
@@ -111,7 +111,11 @@ class Platform(pulumi.ComponentResource):
         )
         FailedPods("failed-pods", namespace=model_namespace.NAMESPACE, namespace_ready=models.ready, opts=in_cluster)
         monitoring = MonitoringStack(
-            "monitoring", models_ready=models.ready, gateway_ready=ingress.ready, opts=in_cluster
+            "monitoring",
+            docker_hub=plan.docker_hub,
+            models_ready=models.ready,
+            gateway_ready=ingress.ready,
+            opts=in_cluster,
         )
         autoscaling = Autoscaling("autoscaling", opts=in_cluster)
         ready: list[pulumi.Resource] = [

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from catalog.retired_hosts import retired_in
 from planning.given import Given
 from planning.memory import Verdict
 from planning.nodes import system_room
 from planning.observed import scaled_version
 from planning.schema import Capacity, EngineName, WeightsFrom
 from planning.serving import ModelPlan
+from planning.support import ended
 
 EXAMPLE_PROJECT = "example-project"
 TGI_FAMILIES = ("gemma2", "gemma3_text", "llama", "mistral", "mixtral", "phi3", "qwen2")
@@ -20,6 +22,8 @@ https://github.com/huggingface/text-generation-inference/blob/v3.3.7/server/text
 def warnings(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
     """Say what a person who pays for this stack would want to know before."""
     yield from _of_the_stack(given)
+    engines = {m.engine for m in given.stack.models if m.image is None and not all(v.image for v in m.rollout.versions)}
+    yield from ended(given.parts, engines=engines, today=given.today)
     yield from _of_images(given, models)
     for model in models:
         yield from _of_memory(model)
@@ -71,6 +75,13 @@ def _of_the_stack(given: Given) -> Iterator[str]:
 
 def _of_images(given: Given, models: Sequence[ModelPlan]) -> Iterator[str]:
     stack = given.stack
+    written = (given.image(model, version) for model in stack.models for version in model.rollout.versions)
+    for reference in dict.fromkeys(written):
+        if reference is not None and (gone := retired_in(reference)):
+            yield (
+                f"image {reference} is at {gone.host}, which cannot be relied on from {gone.retired_from} on: instead "
+                f"{gone.replacement} ({gone.source})"
+            )
     images = {version.image.reference: version.image for model in models for version in model.versions}
     for reference, image in images.items():
         if not image.pinned:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TypedDict
 
 from catalog.architectures import Architecture, architecture_of
@@ -11,6 +12,7 @@ from planning.drain import Drain, drain_of
 from planning.memory import Fit, fit, shard_problem, smallest_machines
 from planning.schema import Batching, EngineName, Model, Stack, Version
 from planning.serving import merged
+from planning.support import Part
 
 VLLM_MEMORY_SHARE = 0.92
 """Its default for `--gpu-memory-utilization`, config/cache.py of vllm 0.31.0 and 0.33.0 on PyPI."""
@@ -53,6 +55,10 @@ class Given:
     """By the path that stands in the stack; None for a file that could not be read, which is a problem already."""
     secret_keys: frozenset[str] = frozenset()
     """Configuration keys whose values must not be shown."""
+    parts: tuple[Part, ...] = ()
+    """What the platform is made of, with its support."""
+    today: date = date.min
+    """The day on which support is looked at; the first of all days, and nothing has ended."""
 
     def architecture(self, model: Model) -> Architecture | None:
         """Find the shape of a model's network; None is unknown."""

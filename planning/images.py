@@ -9,6 +9,9 @@ from dataclasses import dataclass
 OWN = "images"
 """The short name of the stack's own repository."""
 
+DOCKER_HUB = "docker.io"
+"""The registry that always has a remote repository: charts pull from it, sidecars on every GPU node among them."""
+
 _REFERENCE = re.compile(
     r"^(?P<path>[a-z0-9][a-z0-9.-]*(?::\d+(?=/))?(?:/[a-z0-9][a-z0-9._-]*)*)"
     r"(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?$"
@@ -29,6 +32,16 @@ class Image:
     upstream: str | None
     pinned: bool
     pin_command: str
+
+
+def docker_hub(*, name: str, project: str, region: str) -> tuple[str, str]:
+    """Give the remote repository's id for Docker Hub, and the address that stands for `docker.io` in an image.
+
+    Docker Hub counts what an address pulls without an account, and all nodes of the cluster have their NAT's:
+    https://docs.docker.com/docker-hub/usage/pulls/
+    """
+    any_image = resolve(f"{DOCKER_HUB}/any/image:any", name=name, project=project, region=region)
+    return any_image.repository or "", any_image.reference.removesuffix("/any/image:any")
 
 
 def resolve(image: str, *, name: str, project: str, region: str) -> Image:

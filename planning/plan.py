@@ -9,7 +9,7 @@ from planning.advice import warnings
 from planning.checks import problems
 from planning.drain import LEAST_GATEWAY_SECONDS
 from planning.given import Given
-from planning.images import resolve
+from planning.images import DOCKER_HUB, docker_hub, resolve
 from planning.pools import ComputeClass, Pool, compute_class_for, falls_back, pools_for, pools_without_driver
 from planning.refusal import Problem, Refusal
 from planning.schema import EngineName, Migration, Model, Stack
@@ -35,6 +35,8 @@ class Plan:
     models: tuple[ModelPlan, ...]
     own_repository: str
     upstreams: dict[str, str]
+    docker_hub: str
+    """What stands for `docker.io` in an image's name: the stack's remote repository of it, which is always there."""
     fills: tuple[Fill, ...]
     """Each revision that is brought into the stack's bucket, once; none, and there is no bucket."""
     gateway_drain_seconds: int
@@ -70,17 +72,20 @@ def plan(given: Given, *, file: str, found: Iterable[Problem] = ()) -> Plan:
     if lost := pools_without_driver(pools):
         raise AssertionError(f"no node of {lost} would get a driver: pools and DRIVER_AFFINITY must agree")
     images = [version.image for model in models for version in model.versions]
+    hub_repository, hub = docker_hub(name=stack.name, project=stack.project, region=stack.region)
     return Plan(
         stack=stack,
         pools=tuple(pools),
         compute_classes=tuple(classes),
         models=models,
         own_repository=resolve("any:any", name=stack.name, project=stack.project, region=stack.region).repository or "",
-        upstreams={
+        upstreams={hub_repository: DOCKER_HUB}
+        | {
             image.repository: image.upstream
             for image in images
             if image.repository is not None and image.upstream is not None
         },
+        docker_hub=hub,
         fills=first_of_each(fill for model in models for fill in model.fills),
         gateway_drain_seconds=max(LEAST_GATEWAY_SECONDS, *(model.drain.grace_seconds for model in models)),
         warnings=tuple(warnings(given, models)),

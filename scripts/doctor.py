@@ -1,4 +1,4 @@
-"""`make doctor STACK=prod`: what the preview cannot know, asked of Google Cloud and the model hub before `make up`.
+"""`make doctor STACK=prod`: what no preview knows, asked of Google Cloud, registries and the model hub before `up`.
 
 It changes nothing, and asks as gcloud's account. Commands: https://docs.cloud.google.com/sdk/gcloud/reference
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from planning.advice import EXAMPLE_PROJECT
 from preview.files import read_mapping
-from scripts import hub, live_quotas, pulumi_command
+from scripts import hub, live_quotas, parts, pulumi_command
 from scripts.asking import NotAsked, Outcome, Site, Verdict, gcloud, last, not_asked, ok, output_of, problem
 from scripts.bootstrap import GCLOUD_MISSING
 from scripts.bootstrap import services as services_of
@@ -239,6 +239,8 @@ CHECKS: Mapping[str, Callable[[Site], Iterator[Outcome]]] = {
     "GKE": version,
     "DNS": names,
     "certificate": certificate,
+    "charts": parts.charts,
+    "images": parts.images,
     "token": hub.token_secret,
     "models": hub.models,
 }

@@ -1,6 +1,5 @@
 """`make pin`: look up the digest of every image and the commit of every model that is only named, not pinned.
 
-Images: the OCI distribution API, https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 Models: https://huggingface.co/docs/hub/api; HF_ENDPOINT names another hub, as in Hugging Face's own tools.
 """
 
@@ -9,26 +8,16 @@ import json
 import os
 import re
 import runpy
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scripts import registries
 from scripts.terminal import OperationError, run, say
 
 VERSIONS = Path("versions.py")
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-TIMEOUT_SECONDS = 20
 
 
 def digest_of(reference: str) -> str:
@@ -36,20 +25,7 @@ def digest_of(reference: str) -> str:
 
     Raises OSError where the registry cannot be asked, OperationError where it gives no digest.
     """
-    host, _, path = reference.partition("/")
-    repository, _, tag = path.rpartition(":")
-    url = f"{_scheme(host)}://{host}/v2/{repository}/manifests/{tag}"
-    headers = {"Accept": ", ".join(MANIFEST_TYPES)}
-    try:
-        answered = _request(url, headers, method="HEAD")[0]
-    except urllib.error.HTTPError as error:
-        challenge = dict(re.findall(r'(\w+)="([^"]*)"', error.headers.get("WWW-Authenticate", "")))
-        if error.code != 401 or "realm" not in challenge:
-            raise
-        query = {key: challenge[key] for key in ("service", "scope") if key in challenge}
-        token = json.loads(_request(f"{challenge['realm']}?{urllib.parse.urlencode(query)}", {})[1])
-        headers["Authorization"] = f"Bearer {token.get('token') or token['access_token']}"
-        answered = _request(url, headers, method="HEAD")[0]
+    host, answered = reference.partition("/")[0], registries.manifest_of(reference)
     digest = answered.get("Docker-Content-Digest", "")
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise OperationError(f"{host} gave no digest for {reference}")
@@ -59,7 +35,7 @@ def digest_of(reference: str) -> str:
 def commit_of(repository: str) -> str:
     """Return a model's newest commit on the Hugging Face hub. Raises OSError where it cannot be asked."""
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    return str(json.loads(_request(f"{hub}/api/models/{repository}/revision/main", {})[1])["sha"])
+    return str(json.loads(registries.request(f"{hub}/api/models/{repository}/revision/main", {})[1])["sha"])
 
 
 def unpinned_images() -> Iterator[tuple[str, str]]:
@@ -108,17 +84,6 @@ def main(argv: Sequence[str]) -> int:
         VERSIONS.write_text(text, encoding="utf-8")
         say(f"{VERSIONS} is written")
     return 0
-
-
-def _scheme(host: str) -> str:
-    # As container engines do: a registry on the machine itself needs no TLS.
-    return "http" if re.match(r"(localhost|127\.0\.0\.1)(:|$)", host) else "https"
-
-
-def _request(url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[HTTPMessage, bytes]:
-    request = urllib.request.Request(url, headers=dict(headers), method=method)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
-        return response.headers, response.read()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
+import versions
 from preview import Secret, Snapshot
 from preview.cli import run as run_preview
 from preview.diff.compare import INVERSE, Change, Operation, Reason, StackChange, compare
@@ -135,6 +136,7 @@ def rename_firewall(alias: str = "") -> Callable[[Path], None]:
     return change
 
 
+BUMPED_CHART = change_text("versions.py", f'"{versions.KEDA.version}"', '"99.0.0"')
 ALIAS = 'pulumi.Alias(name=f"{name}-webhooks")'
 
 
@@ -164,7 +166,15 @@ PAIRS: dict[str, Pair] = {
     "edit a dashboard": Pair(
         "dev", change_text("monitoring/dashboard.py", "Requests a second", "Requests each second"), (0, 0, 0, 1, 0)
     ),
-    "bump a chart": Pair("dev", change_text("versions.py", '"2.20.2"', '"2.20.3"'), (0, 0, 0, 1, 0)),
+    "bump a chart": Pair("dev", BUMPED_CHART, (0, 0, 0, 1, 0)),
+    "another host and minor of Istio's charts": Pair(
+        "dev",
+        both(
+            change_text("versions.py", "https://blob.istio.io/istio-release/charts", "https://charts.example"),
+            change_text("versions.py", f'"{versions.ISTIOD.version}"', '"1.99.0"'),
+        ),
+        (0, 0, 0, 3, 0),
+    ),
     "change a secret": Pair("token", change_settings("token", huggingFaceToken={"secure": "v1:def"}), (0, 0, 0, 1, 0)),
     "take protection away": Pair("prod", change_settings("prod", deletionProtection=False), (0, 0, 0, 2, 0)),
     "a new price": Pair("dev", dearer_spot, (0, 0, 0, 1, 0), "+79"),
@@ -273,7 +283,7 @@ def test_the_base_is_where_the_branches_parted(repository: Repository) -> None:
 
 
 def test_each_revision_runs_with_its_own_code_settings_and_prices(repository: Repository) -> None:
-    head = repository.commit(both(dearer_spot, change_text("versions.py", '"2.20.2"', '"2.20.3"')))
+    head = repository.commit(both(dearer_spot, BUMPED_CHART))
     [one] = repository.report("dev", head=head).stacks
     [other] = repository.report("dev", head="base", base="base").stacks
     assert one.price is not None

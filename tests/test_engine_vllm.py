@@ -374,10 +374,10 @@ def engines(program: Snapshot) -> dict[str, dict[str, Any]]:
 
 def test_the_graph_runs_vllm_from_the_stacks_own_mirror_of_docker_hub(program: Snapshot) -> None:
     [path] = {engine["image"].split("/", 3)[3] for engine in engines(program).values()}
-    assert f"docker.io/{path}" == versions.VLLM_IMAGE
+    assert f"docker.io/{path}" == versions.VLLM_IMAGE.reference
     remote = program.named("images-docker-io").inputs
     assert remote["remoteRepositoryConfig"]["commonRepository"] == {"uri": "https://registry-1.docker.io"}
-    assert versions.ENGINE_IMAGES[EngineName.VLLM] == versions.IMAGES["VLLM_IMAGE"] == versions.VLLM_IMAGE
+    assert versions.ENGINE_IMAGES[EngineName.VLLM] == versions.IMAGES["VLLM_IMAGE"] == versions.VLLM_IMAGE.reference
 
 
 def test_each_version_gets_its_own_arguments(program: Snapshot) -> None:

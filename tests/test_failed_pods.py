@@ -124,7 +124,7 @@ def test_its_image_is_pinned_and_looked_at_by_make_pin(program: Snapshot) -> Non
     assert "@sha256:" in container["image"]
 
 
-@pytest.mark.parametrize("version", ["1.34", "1.35", "1.36"])
+@pytest.mark.parametrize("version", ["1.35", "1.36", "1.37"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_object_is_valid(record: Record, kind: str, version: str) -> None:
     manifest = made(record("prod", placeholders=True))[kind].inputs

@@ -1,7 +1,7 @@
 """What a lost node costs a caller, by the real Envoy: gateway and sidecars from the objects that the program makes.
 
 Two Envoys on loopback, in plain text, and engines that are lost in every way. What istiod makes of the objects is put
-down here, field by field, from istio/istio 1.30.3 (56df41f6), pilot/pkg/networking/core: istiod itself does not run.
+down here, field by field, from istio/istio 1.31.1 (190ae921), pilot/pkg/networking/core: istiod itself does not run.
 """
 
 import json
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, IncompleteRead
@@ -28,6 +28,7 @@ from tests.recording import recorded
 
 MODEL = "llama-3-3-70b"
 READY_SECONDS = 15
+SIDECAR_TRIES = 3
 REQUESTS = 30
 """Of two replicas each gets half: that the lost one gets fewer than two of them happens once in 30 million runs."""
 
@@ -43,6 +44,8 @@ FIRST_EVENT = b'data: {"token": "Once"}\n\n'
 LAST_EVENT = b"data: [DONE]\n\n"
 REFUSES, GOOD, DIES, OWN_503, FORGES, CUTS = "refuses", "good", "dies", "own 503", "forges", "cuts"
 NO_SIDECAR, NO_PATCHES = "without its sidecar", "with an unpatched sidecar"
+LOADS, LOADS_TOLD = "not ready", "not ready, and the gateway is told"
+"""A replica that nobody may ask yet, as istiod is set up to treat it and as Istio 1.31 would by itself."""
 
 POOLS: dict[str, list[tuple[str, str]]] = {
     "refused": [(REFUSES, ""), (GOOD, "")],
@@ -59,6 +62,11 @@ POOLS: dict[str, list[tuple[str, str]]] = {
     "cut": [(CUTS, "")],
     "whole": [(GOOD, "")],
     "all refuse": [(REFUSES, "")] * 5,
+    "loading": [(REFUSES, LOADS)],
+    "loading, told": [(REFUSES, LOADS_TOLD)],
+    "two fail, two load": [(OWN_503, "")] * 2 + [(REFUSES, LOADS)] * 2,
+    "two fail, two load, told": [(OWN_503, "")] * 2 + [(REFUSES, LOADS_TOLD)] * 2,
+    "one serves, three load": [(GOOD, "")] + [(REFUSES, LOADS)] * 3,
 }
 """Who is behind the gateway, a listener each."""
 
@@ -190,16 +198,40 @@ def routes(route: Mapping[str, Any]) -> dict[str, Any]:
     return {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}]}
 
 
-def cluster(name: str, ports: list[int], more: Mapping[str, Any]) -> dict[str, Any]:
-    endpoints = [{"endpoint": {"address": address(port)}} for port in ports]
+def cluster(name: str, ports: list[int], more: Mapping[str, Any], unready: Sequence[int] = ()) -> dict[str, Any]:
+    endpoints: list[dict[str, Any]] = [{"endpoint": {"address": address(port)}} for port in ports]
+    endpoints += [{"endpoint": {"address": address(port)}, "health_status": "UNHEALTHY"} for port in unready]
     assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
     return {"name": name, "type": "STATIC", "connect_timeout": "10s", "load_assignment": assignment, **more}
+
+
+def flags_in(file: Path) -> dict[str, Any]:
+    """An access log of nothing but Envoy's flags."""
+    file.parent.mkdir(exist_ok=True)
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    text = {"text_format_source": {"inline_string": "%RESPONSE_FLAGS%\n"}}
+    return {"name": "flags", "typed_config": {"@type": kind, "path": str(file), "log_format": text}}
+
+
+def inbound_route(name: str) -> dict[str, Any]:
+    """What a sidecar does with each request for its engine: BuildDefaultHTTPInboundRoute in route/route.go."""
+    retries = {"retry_on": "reset-before-request", "num_retries": SIDECAR_TRIES - 1}
+    return {"route": {"cluster": name, "timeout": "0s", "retry_policy": retries}}
+
+
+def told_of_what_is_not_ready() -> bool:
+    """Whether istiod sends it: supportsUnhealthyEndpoints in pilot/pkg/xds/endpoints/endpoint_builder.go."""
+    features = recorded("prod").named("mesh-istiod").inputs["values"].get("env", {})
+    by_default = features.get("PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS", "true") == "true"
+    outlier = spec(f"{MODEL}-traffic-rule")["trafficPolicy"]["outlierDetection"]
+    service = recorded("prod").named(f"{MODEL}-service").inputs["spec"]
+    return bool(service.get("trafficDistribution")) or (by_default and not outlier.get("minHealthPercent"))
 
 
 def sidecar_listener(name: str, *, patched: bool) -> dict[str, Any]:
     """The inbound listener of a model pod, with the EnvoyFilter's patches merged into it."""
     manager: dict[str, Any] = {}
-    route: dict[str, Any] = {"route": {"cluster": name, "timeout": "0s"}}
+    route = inbound_route(name)
     for patch in spec("not-begun-mark")["configPatches"]:
         assert patch["match"]["context"] == "SIDECAR_INBOUND"
         assert patch["patch"]["operation"] == "MERGE"
@@ -207,7 +239,7 @@ def sidecar_listener(name: str, *, patched: bool) -> dict[str, Any]:
         merged = {"NETWORK_FILTER": manager, "HTTP_ROUTE": route}[patch["applyTo"]]
         merged |= value["typed_config"] if merged is manager else value
     if not patched:
-        manager, route = {}, {"route": {"cluster": name, "timeout": "0s"}}
+        manager, route = {}, inbound_route(name)
     return listener(name, manager | {"route_config": routes(route)})
 
 
@@ -310,6 +342,7 @@ def envoy(folder: Path, listeners: list[dict[str, Any]], clusters: list[dict[str
     config, bound, log = folder / "envoy.json", folder / "admin", folder / "log"
     config.write_text(json.dumps({"admin": {"address": address(0)}, "static_resources": static}), encoding="utf-8")
     options = ["--config-path", str(config), "--admin-address-path", str(bound), "--disable-hot-restart"]
+    options += ["--file-flush-interval-msec", "50"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["sh", "-c", GUARD, "envoy", program, *options, "--concurrency", "1", "--log-level", "warn"],
@@ -358,6 +391,7 @@ class Tiers:
     gateway: Envoy
     sidecars: Envoy
     engines: Mapping[str, list[Engine]]
+    flags: Path
     asked: list[str] = field(default_factory=list)
 
     def ask(self, pool: str, headers: Mapping[str, str] | None = None, padding: int = 0) -> Answer:
@@ -391,12 +425,19 @@ class Tiers:
         return Counter(request for engine in self.engines[pool] for request in engine.computed)
 
     def refused(self, pool: str) -> list[int]:
-        """How many connections each engine has refused its sidecar."""
+        """How many requests each engine has refused its sidecar, which tries each of them itself a few times."""
         return [
-            self.sidecars.counted(f"cluster.{pool}/{number}.upstream_cx_connect_fail")
+            self.sidecars.counted(f"cluster.{pool}/{number}.upstream_cx_connect_fail") // SIDECAR_TRIES
             for number, (kind, how) in enumerate(POOLS[pool])
-            if kind == REFUSES and how != NO_SIDECAR
+            if kind == REFUSES and how == ""
         ]
+
+    def flagged(self, pool: str) -> str:
+        """The flags that the gateway gave its one answer, which wake a model: they are the label of its counter."""
+        until = time.monotonic() + READY_SECONDS
+        while not (found := (self.flags / pool).read_text(encoding="utf-8")) and time.monotonic() < until:
+            time.sleep(0.02)
+        return found.strip()
 
     def left_out(self, pool: str) -> int:
         return self.gateway.counted(f"cluster.{pool}.outlier_detection.ejections_active")
@@ -423,7 +464,9 @@ def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
                     engine = Engine(kind)
                     engines[pool].append(engine)
                     ports[pool, number] = stack.enter_context(running(engine))
-        in_mesh = {key: port for key, port in ports.items() if POOLS[key[0]][key[1]][1] != NO_SIDECAR}
+        how = {(pool, number): POOLS[pool][number][1] for pool, number in ports}
+        in_mesh = {key: port for key, port in ports.items() if how[key] not in {NO_SIDECAR, LOADS, LOADS_TOLD}}
+        sent = {LOADS_TOLD, LOADS} if told_of_what_is_not_ready() else {LOADS_TOLD}
         sidecars = stack.enter_context(
             envoy(
                 folder / "sidecars",
@@ -438,20 +481,32 @@ def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
             pool: [
                 sidecars.ports[f"{pool}/{number}"] if (pool, number) in in_mesh else ports[pool, number]
                 for number in range(len(members))
+                if how[pool, number] not in {LOADS, LOADS_TOLD}
             ]
+            for pool, members in POOLS.items()
+        }
+        unready = {
+            pool: [ports[pool, number] for number in range(len(members)) if how[pool, number] in sent]
             for pool, members in POOLS.items()
         }
         gateway = stack.enter_context(
             envoy(
                 folder / "gateway",
                 [
-                    listener(pool, {"use_remote_address": True, "route_config": routes(gateway_route(pool))})
+                    listener(
+                        pool,
+                        {
+                            "use_remote_address": True,
+                            "route_config": routes(gateway_route(pool)),
+                            "access_log": [flags_in(folder / "flags" / pool)],
+                        },
+                    )
                     for pool in POOLS
                 ],
-                [cluster(pool, members, gateway_policy()) for pool, members in behind.items()],
+                [cluster(pool, members, gateway_policy(), unready[pool]) for pool, members in behind.items()],
             )
         )
-        yield Tiers(gateway=gateway, sidecars=sidecars, engines=engines)
+        yield Tiers(gateway=gateway, sidecars=sidecars, engines=engines, flags=folder / "flags")
 
 
 # What holds
@@ -549,3 +604,25 @@ def test_a_request_larger_than_envoys_memory_of_it_is_not_kept_for_a_retry(tiers
     statuses = {tiers.ask("refused, large", padding=2**20 + 2**19).status for _ in range(REQUESTS)}
     assert statuses <= {200, 503, 507}
     assert tiers.gateway.counted("cluster.refused, large.retry_or_shadow_abandoned") == REQUESTS
+
+
+def test_a_model_that_only_loads_is_answered_with_the_flag_that_wakes_it(tiers: Tiers) -> None:
+    """Whether the gateway knows of what loads or of nothing at all."""
+    for pool in ("loading", "loading, told"):
+        assert tiers.ask(pool).status == 503
+        assert tiers.flagged(pool) == "UH"
+
+
+def test_what_loads_is_not_asked(tiers: Tiers) -> None:
+    assert tiers.statuses("one serves, three load") == {200: REQUESTS}
+
+
+def test_what_loads_does_not_count_for_how_many_may_be_left_out(tiers: Tiers) -> None:
+    """Half of the two that serve. Told of those that load, Envoy leaves both out, and nobody is asked any more."""
+    for pool, left_out in (("two fail, two load", 1), ("two fail, two load, told", 2)):
+        assert set(tiers.statuses(pool)) == {503}
+        until = time.monotonic() + READY_SECONDS
+        while tiers.left_out(pool) < left_out and time.monotonic() < until:
+            time.sleep(0.02)
+        tiers.statuses(pool)
+        assert tiers.left_out(pool) == left_out

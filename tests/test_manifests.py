@@ -9,8 +9,8 @@ import yaml
 from preview import Snapshot, manifests
 from tests.recording import Record
 
-# GKE's regular channel runs 1.35; the schemas that the package carries go from 1.25 on.
-VERSIONS = ("1.34", "1.35", "1.36")
+# GKE's regular channel has 1.35, its default in September 2026, and 1.36; its rapid one 1.37. 1.34 is over.
+VERSIONS = ("1.35", "1.36", "1.37")
 
 
 def objects(program: Snapshot) -> dict[str, dict[str, Any]]:

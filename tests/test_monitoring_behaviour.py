@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from monitoring.queries import (
 )
 from monitoring.rules import rule_groups
 from monitoring.served_model import ModelVersion, ServedModel
+from tests import promtools
 from tests.scaling import scaled_version
 
 ARR_COC = EngineMetrics(requests="arr_coc_requests_total", latency_bucket="arr_coc_inference_latency_seconds_bucket")
@@ -37,15 +37,12 @@ Check = Callable[[Mapping[str, str], Sequence[tuple[str, str, Value]]], None]
 
 
 @pytest.fixture
-def check(tmp_path: Path) -> Check:
+def check(tmp_path: Path, promtool: Path) -> Check:
     """Assert what queries give at a time, over series that are scraped every 30 s from 0 on.
 
     Histories are in promtool's notation: `1x9` ten times 1, `0+2x9` from 0 in steps of 2, `_` nothing, `stale` gone.
     https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
     """
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is absent: it comes with Prometheus (Debian and Ubuntu: apt-get install prometheus)")
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps({"groups": rule_groups([LLAMA])}))
 
@@ -112,6 +109,12 @@ def times(first: int, last: int) -> list[str]:
 ASKED = f"({gateway_requests('llama')}) > bool 0"
 ASKS = f"({asked_for('llama', TGI)}) > bool 0"
 """Whether somebody asks for the model now: what wakes it."""
+
+
+def test_the_two_prometheus_differ_at_the_left_end_of_a_range(check: Check, promtool: Path) -> None:
+    """Else it would show nothing that all the others hold on both."""
+    samples = {promtools.found().get(2): 5, promtools.found().get(3): 4}
+    check(UP, [("sum(count_over_time(up[2m]))", "10m", samples[promtool])])
 
 
 def test_no_series_at_all_gives_zero_and_never_nothing(check: Check) -> None:

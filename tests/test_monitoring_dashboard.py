@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,10 +151,7 @@ def test_names_of_the_engine_reach_no_panel_but_its_own() -> None:
     assert not [name for name in names if not name.startswith(("llm:", "istio_", "kube_"))]
 
 
-def test_rules_pass_promtool(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is absent: it comes with Prometheus (Debian and Ubuntu: apt-get install prometheus)")
+def test_rules_pass_promtool(tmp_path: Path, promtool: Path) -> None:
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({"groups": rule_groups(MODELS)}))
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -60,11 +59,8 @@ def groups(expected: float | None = EXPECTED, most: float | None = MOST) -> list
 
 
 @pytest.fixture
-def check(tmp_path: Path) -> Check:
+def check(tmp_path: Path, promtool: Path) -> Check:
     """Assert what the rules record, and which alerts fire, over histories of series."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is absent: it comes with Prometheus (Debian and Ubuntu: apt-get install prometheus)")
 
     def run(series: Series, expected: Wanted = (), fires: Fires = (), rules: Any = None) -> None:
         (tmp_path / "rules.json").write_text(json.dumps({"groups": rules or groups()}))
@@ -326,10 +322,7 @@ def test_a_node_without_a_price_is_told_after_a_quarter_of_an_hour(check: Check)
     check({**SYSTEM, **node("a")}, fires=[(UNPRICED, "30m", 0)])
 
 
-def test_a_week_above_the_forecast_is_told_once_it_is_a_week(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is absent: it comes with Prometheus (Debian and Ubuntu: apt-get install prometheus)")
+def test_a_week_above_the_forecast_is_told_once_it_is_a_week(tmp_path: Path, promtool: Path) -> None:
     # Every rule for a week is slow: the alert alone, over the total that the other tests see recorded.
     rules = rules_by_name(groups()[-1]["rules"])
     group = {"name": "alone", "rules": [rules["llm:gpu_expected_usd_per_hour"], rules[FORECAST]]}
@@ -410,10 +403,7 @@ def test_an_unknown_price_is_no_series() -> None:
     assert {"machine_type": SMALL, "provisioning": "on-demand"} not in told
 
 
-def test_rules_and_alerts_pass_promtool(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is absent: it comes with Prometheus (Debian and Ubuntu: apt-get install prometheus)")
+def test_rules_and_alerts_pass_promtool(tmp_path: Path, promtool: Path) -> None:
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({"groups": groups()}))
     done = subprocess.run(

@@ -2,15 +2,19 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPMessage, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import pulumi
 import pytest
+import yaml
 
-from scripts import asking
+import versions
+from scripts import asking, registries
 from scripts.bootstrap import SERVICES
 from scripts.doctor import allows, main
 from tests.operations_fakes import REPOSITORY, SENTINEL, Answer, Fakes, Finished, Shell
@@ -117,6 +121,50 @@ class Server:
         self.http.server_close()
 
 
+Refusal = int | Exception
+
+
+class Registries:
+    """Chart repositories and image registries as they answer, each that was asked noted; `refuses` says what does not.
+
+    Registries want an anonymous token first, as Docker Hub's and GitHub's do; Google's give what is public at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.refuses: dict[str, Refusal] = {}
+        self.charts: dict[str, dict[str, list[str]]] = {}
+        for chart in versions.CHARTS.values():
+            self.charts.setdefault(chart.repository, {}).setdefault(chart.name, ["0.1.0", chart.version])
+
+    def request(self, url: str, headers: Mapping[str, str], method: str = "GET") -> tuple[HTTPMessage, bytes]:
+        self.asked.append(url)
+        for part, refusal in self.refuses.items():
+            if part in url:
+                raise HTTPError(url, refusal, "no", HTTPMessage(), None) if isinstance(refusal, int) else refusal
+        if url.endswith("/index.yaml"):
+            entries = self.charts[url.removesuffix("/index.yaml")]
+            listed = {name: [{"name": name, "version": one} for one in found] for name, found in entries.items()}
+            return HTTPMessage(), yaml.safe_dump({"apiVersion": "v1", "entries": listed}).encode()
+        answered = HTTPMessage()
+        if method == "GET":
+            assert url.startswith("https://auth.example/token?service=")
+            return answered, b'{"token": "anonymous"}'
+        assert "application/vnd.oci.image.index.v1+json" in headers["Accept"]
+        if "gcr.io" not in url and headers.get("Authorization") != "Bearer anonymous":
+            answered["WWW-Authenticate"] = 'Bearer realm="https://auth.example/token",service="it",scope="pull"'
+            raise HTTPError(url, 401, "no", answered, None)
+        return answered, b""
+
+
+@pytest.fixture(autouse=True)
+def registries_there(monkeypatch: pytest.MonkeyPatch) -> Registries:
+    """None is really asked."""
+    there = Registries()
+    monkeypatch.setattr(registries, "request", there.request)
+    return there
+
+
 @pytest.fixture
 def hub() -> Iterator[Server]:
     server = Server()
@@ -211,7 +259,8 @@ def test_all_is_well(doctor: Doctor) -> None:
     fine = lines(finished, "ok")
     titles = {line.partition(":")[0] for line in fine}
     assert titles == {
-        *("tools", "login", "project", "APIs", "quotas", "zones", "GKE", "DNS", "certificate", "token", "models")
+        *("tools", "login", "project", "APIs", "quotas", "zones", "GKE", "DNS", "certificate", "token", "models"),
+        *("charts", "images"),
     }
     assert finished.out.endswith(f"prod: {len(fine)} ok, 0 problems, 1 not asked\n")
     assert "asking:" not in finished.out
@@ -684,3 +733,84 @@ def test_a_token_in_the_stack_stays_encrypted(doctor: Doctor) -> None:
     assert finished.code == 0, finished.out
     assert any("the stack's is encrypted" in line for line in lines(finished, "could not ask"))
     assert doctor.hub.asked == [(CONFIG, None)]
+
+
+KEDA = f"keda {versions.KEDA.version}"
+PROXY = f"docker.io/istio/proxyv2:{versions.ISTIOD.version}"
+
+
+def test_every_chart_and_every_public_image_is_asked_for(doctor: Doctor, registries_there: Registries) -> None:
+    fine = lines(doctor.run(), "ok")
+    for chart in versions.CHARTS.values():
+        assert f"charts: {chart.name} {chart.version} is at {chart.repository}" in fine
+    wanted = {*versions.IMAGES.values(), *versions.ISTIO_IMAGES} - {versions.VLLM_IMAGE.reference}
+    assert {line.removeprefix("images: ").removesuffix(" is there") for line in fine if "images: " in line} == wanted
+    # By the digest, where there is one; Docker Hub answers at another host than its images name.
+    assert (
+        f"https://registry-1.docker.io/v2/istio/proxyv2/manifests/{versions.ISTIOD.version}" in registries_there.asked
+    )
+    digest = versions.PAUSE_IMAGE.reference.partition("@")[2]
+    assert f"https://gke.gcr.io/v2/pause/manifests/{digest}" in registries_there.asked
+
+
+def test_an_own_image_of_a_model_is_asked_for_where_it_is_public(doctor: Doctor) -> None:
+    doctor.declare("prod", {"gcp:project: example-project": "gcp:project: acme-llm", "arr-coc-0-1:0.1.0": OWN})
+    assert f"images: {OWN} is there" in lines(doctor.run(), "ok")
+
+
+OWN = "quay.io/ours/arr-coc:0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("part", "told", "fix"),
+    [
+        ("blob.istio.io", "charts: https://blob.istio.io/istio-release/charts is no chart repository", "ISTIO_BASE, "),
+        ("kedacore.github.io", "charts: https://kedacore.github.io/charts is no chart repository", "move KEDA in"),
+        ("istio/proxyv2", f"images: {PROXY} is not there, or not public", "move ISTIOD in versions.py"),
+        ("text-generation-inference", "images: ghcr.io/huggingface/text-generation-inference", "Pulumi.STACK.yaml"),
+        ("kubectl", "images: registry.k8s.io/kubectl", "move KUBECTL_IMAGE in versions.py"),
+    ],
+)
+def test_what_is_not_there_any_more_is_told_with_what_to_move(
+    doctor: Doctor, registries_there: Registries, part: str, told: str, fix: str
+) -> None:
+    registries_there.refuses[part] = 404
+    finished = doctor.run()
+    assert finished.code == 1
+    (wrong,) = lines(finished, "problem")
+    assert wrong.startswith(told)
+    assert fix in finished.out
+    assert "catalog/retired_hosts.csv" in finished.out
+
+
+def test_a_repository_that_has_the_chart_but_not_the_version(doctor: Doctor, registries_there: Registries) -> None:
+    registries_there.charts[versions.KEDA.repository] = {"keda": ["9.9.9", "9.9.8"]}
+    del registries_there.charts[versions.ISTIOD.repository]["istiod"]
+    finished = doctor.run()
+    assert finished.code == 1
+    assert lines(finished, "problem") == [
+        f"charts: {versions.ISTIOD.repository} has no istiod {versions.ISTIOD.version}, but no version of it",
+        f"charts: {versions.KEDA.repository} has no {KEDA}, but 9.9.9, 9.9.8",
+    ]
+
+
+@pytest.mark.parametrize("refusal", [429, 403, 503, URLError("no route"), TimeoutError(), IncompleteRead(b"")])
+def test_a_registry_that_cannot_be_asked_says_nothing(
+    doctor: Doctor, registries_there: Registries, refusal: Refusal
+) -> None:
+    registries_there.refuses |= {"blob.istio.io": refusal, "registry-1.docker.io": refusal}
+    finished = doctor.run()
+    assert (finished.code, lines(finished, "problem")) == (0, [])
+    unknown = lines(finished, "could not ask")
+    assert len([line for line in unknown if line.startswith("charts: https://blob.istio.io")]) == 1
+    assert len([line for line in unknown if line.startswith("images: docker.io/istio/")]) == 2
+
+
+@pytest.mark.parametrize("page", [b"<html>log in</html>", b"entries: [1]", b"{", b"- a"])
+def test_a_repository_that_answers_something_else(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, page: bytes) -> None:
+    monkeypatch.setattr(registries, "request", lambda *_, **__: (HTTPMessage(), page))
+    finished = doctor.run()
+    assert (finished.code, lines(finished, "problem")) == (0, [])
+    told = [line for line in lines(finished, "could not ask") if line.startswith("charts: ")]
+    assert len(told) == 3
+    assert all("the answer has another form than expected" in line for line in told)

@@ -569,6 +569,7 @@ GOOD: dict[Policy, dict[str, Change]] = {
                     ("gateway-address", "labels"),
                     ("gateway-zone", "labels"),
                     ("images-own", "labels"),
+                    ("images-docker-io", "labels"),
                     ("images-ghcr-io", "labels"),
                 )
             ),

@@ -192,7 +192,7 @@ def _are_valid(program: Snapshot) -> None:
         if not is_built_in(manifest) or manifest["kind"] == "SecretProviderClass":
             continue
         try:
-            kubernetes_validate.validate(manifest, "1.35", strict=True)
+            kubernetes_validate.validate(manifest, "1.36", strict=True)
         except kubernetes_validate.ValidationError as error:
             _VALID.discard(text)
             pytest.fail(f"{name}: {error.message} at {list(error.path)}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from catalog.architectures import architecture_of
 from planning.checks import vllm
 from planning.given import Given
-from planning.images import resolve
+from planning.images import DOCKER_HUB, docker_hub, resolve
 from planning.refusal import Problem
 from planning.schema import Batching, EngineName, Model, TokenSource
 from planning.serving import merged
@@ -156,7 +156,8 @@ def images(given: Given, model: Model, key: str) -> Iterator[Problem]:
 def registries(given: Given) -> Iterator[Problem]:
     """Refuse two registries that would share one remote repository, and one whose repository's name is too long."""
     stack = given.stack
-    upstreams: dict[str, str] = {}
+    hub, _ = docker_hub(name=stack.name, project=stack.project, region=stack.region)
+    upstreams = {hub: DOCKER_HUB}
     for index, model in enumerate(stack.models):
         for version in model.rollout.versions:
             try:

@@ -23,8 +23,11 @@ from preview.values import plain
 
 RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 SECONDS: Final = 60
-KUBERNETES: Final = "1.35.0"
-"""What GKE's regular channel runs. Charts look at it, and without it helm takes one of its own."""
+KUBERNETES: Final = "1.36.0"
+"""In GKE's regular channel since 2026-06-09. Charts look at it, and without it helm takes one of its own.
+
+The minor is one that KEDA (1.34 to 1.36 for 2.21) and Istio (1.32 to 1.37 for 1.31) both support.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,15 +53,17 @@ def about(release: Release) -> dict[str, Any]:
     return read
 
 
-def template(release: Release, values: Mapping[str, Any], *, crds: bool) -> tuple[str, str]:
+def template(
+    release: Release, values: Mapping[str, Any], *, crds: bool, kubernetes: str = KUBERNETES
+) -> tuple[str, str]:
     """Render a chart, and return what Helm wrote and what it said: nothing and an error where it refused."""
-    return _template(chart_of(release), release.name, release.namespace, json.dumps(values), crds)
+    options = ["--namespace", release.namespace, "--kube-version", kubernetes, "--values", "-"]
+    options.append("--include-crds" if crds else "--skip-crds")
+    return _template(chart_of(release), release.name, json.dumps(values), tuple(options))
 
 
 @lru_cache(maxsize=512)
-def _template(chart: Path, name: str, namespace: str, values: str, crds: bool) -> tuple[str, str]:  # noqa: FBT001
-    options = ["--namespace", namespace, "--kube-version", KUBERNETES, "--values", "-"]
-    options.append("--include-crds" if crds else "--skip-crds")
+def _template(chart: Path, name: str, values: str, options: tuple[str, ...]) -> tuple[str, str]:
     done = _helm(["template", name, str(chart), *options], values)
     return (done.stdout if done.returncode == 0 else ""), done.stderr.strip()
 

