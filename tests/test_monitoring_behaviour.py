@@ -324,7 +324,7 @@ def test_asleep_after_the_idle_time_and_not_before(check: Check) -> None:
     # One request at 10 min: seen for its window of 2 min, and remembered for 15 more, to the minute.
     check(
         {**UP, at_gateway(): "_x20 1x60"},
-        [(awake, "570s", 0), *((awake, time, 1) for time in times(600, 1560)), (awake, "1640s", 0)],
+        [(awake, "570s", 0), *((awake, time, 1) for time in times(600, 1530)), (awake, "1640s", 0)],
     )
 
 
