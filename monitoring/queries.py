@@ -24,8 +24,6 @@ WINDOW = "2m"
 
 _FRESH = "30s"
 """Two scrapes: how old the last word of a target may be that counts as scraped now."""
-_SILENT = "1m"
-"""How long an engine may tell no gauge until it counts as silent."""
 _REMEMBERED = "10m"
 """How long ago an engine's gauge must have been there for its absence to be silence."""
 
@@ -153,19 +151,26 @@ def hold(
 ) -> str:
     """Replicas that must not go, of those that there are: `needed`, or all of them as long as it is not known.
 
-    It is known once the gateway was scraped in each of the last `minutes`, every pod of the gateway and of the version
-    is scraped now, and no engine is silent that told its gauges before: an overloaded one may answer no scrape. So an
-    outage of Prometheus, its restart and its return take nothing away, and wake nothing: of 0 replicas all are 0.
+    It is known once the gateway was scraped in each of the last `minutes`, no pod of the gateway or of the version has
+    escaped all scrapes of a window, and no engine is silent that told its gauges before: an overloaded one may answer
+    no scrape. So an outage of Prometheus, its restart and its return take nothing away, and wake nothing: of 0 replicas
+    all are 0. A pod that ends fails a scrape or two, and tells nothing while it drains: neither may count, since the
+    HorizontalPodAutoscaler remembers each number that was proposed for as long as it stabilises.
     """
     there, pods = replicas(deployment, namespace), _of(model, version, namespace)
     targets = f'job="{namespace}/merged-metrics",app="{model}",version="{version}"'
     gateway = f"last_over_time(up{{{GATEWAY_TARGETS}}}"
-    scraped = f"min({gateway}[{_FRESH}])) == 1"
+    scraped = f"max({gateway}[{_FRESH}])) == 1"
     watched = f"count_over_time((max({gateway}[1m])) == 1)[{minutes}m:1m]) >= {minutes}"
-    unseen = [f"last_over_time(up{{{targets}}}[{_FRESH}]) == 0"]
+    unseen = [
+        f"max_over_time(up{{{scrapes}}}[{WINDOW}]) == 0 and up{{{scrapes}}} offset {WINDOW}"
+        f" and last_over_time(up{{{scrapes}}}[{_FRESH}])"
+        for scrapes in (GATEWAY_TARGETS, targets)
+    ]
     if (gauge := engine.in_flight or engine.queue) is not None:
-        told = f"last_over_time({gauge}{pods}[{_REMEMBERED}]) unless on (pod) last_over_time({gauge}{pods}[{_SILENT}])"
-        unseen.append(f"({told}) and on (pod) last_over_time(up{{{targets}}}[{_FRESH}]) == 1")
+        told = f"last_over_time({gauge}{pods}[{_REMEMBERED}]) unless on (pod) last_over_time({gauge}{pods}[{WINDOW}])"
+        ending = f'kube_pod_deletion_timestamp{{namespace="{namespace}"}}'
+        unseen.append(f"({told}) and on (pod) last_over_time(up{{{targets}}}[{_FRESH}]) == 1 unless on (pod) {ending}")
     known = f"{scraped} and on() {watched} unless on() ({' or '.join(f'({part})' for part in unseen)})"
     return f"({there} unless on() ({known})) or ({needed or f'{there} * 0'})"
 
@@ -184,11 +189,12 @@ def request_rate(model: str, share: float, namespace: str = MODELS_NAMESPACE, wi
 def queue(model: str, version: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE) -> str:
     """Requests that wait in the queues of this version's replicas, all together.
 
+    As last told within a window: a scrape may fail, of an engine with much to do more than of others.
     Raises ValueError where the engine tells no queue.
     """
     if engine.queue is None:
         raise ValueError(f"{model}: its engine has no queue metric, so it cannot be scaled by its queue")
-    return f"sum({engine.queue}{_of(model, version, namespace)}) or vector(0)"
+    return f"sum({_last(engine.queue, _of(model, version, namespace))}) or vector(0)"
 
 
 def beyond(query: str, taken: float) -> str:
@@ -204,7 +210,12 @@ def _of(model: str, version: str | None, namespace: str) -> str:
 
 def _gauges(engine: EngineMetrics, pods: str) -> list[str]:
     """Total each gauge of requests under way that the engine has."""
-    return [f"(sum({name}{pods}) or vector(0))" for name in (engine.queue, engine.in_flight) if name is not None]
+    names = (name for name in (engine.queue, engine.in_flight) if name is not None)
+    return [f"(sum({_last(name, pods)}) or vector(0))" for name in names]
+
+
+def _last(gauge: str, pods: str) -> str:
+    return f"last_over_time({gauge}{pods}[{WINDOW}])"
 
 
 def _gateway_series(model: str, namespace: str, *matchers: str) -> str:

@@ -127,7 +127,7 @@ def test_floor_and_scaler_add_up(record: Record) -> None:
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 2)
     trigger = next(trigger for trigger in scaled["triggers"] if trigger["name"] == "queue")
     # Four waiting requests a replica, and two replicas that are there anyway.
-    assert trigger["metadata"]["query"].startswith("clamp_min((sum(tgi_queue_size")
+    assert trigger["metadata"]["query"].startswith("clamp_min((sum(last_over_time(tgi_queue_size")
     assert trigger["metadata"]["query"].endswith(" - 8, 0)")
     # What KEDA scales is asked for 0 to 2, and never put to sleep by idleness of callers while the floor works.
     assert scaled["scaleTargetRef"]["name"] == "llama-3-3-70b-stable"

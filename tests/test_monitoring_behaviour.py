@@ -372,21 +372,37 @@ def test_nothing_that_sleeps_is_held(check: Check) -> None:
 def test_all_are_held_as_long_as_it_is_not_known(check: Check, series: dict[str, str], held_again_until: int) -> None:
     check(
         {**THREE, **series},
-        [(HOLD, "39m", 0), (HOLD, "42m", 3), (HOLD, "44m", 3), (HOLD, f"{held_again_until + 2}m", 0)],
+        [(HOLD, "39m", 0), (HOLD, "43m30s", 3), (HOLD, "44m", 3), (HOLD, f"{held_again_until + 2}m", 0)],
     )
 
 
 def test_a_second_gateway_that_is_not_scraped_is_enough(check: Check) -> None:
     other = 'up{job="istio-ingress/merged-metrics",pod="gateway-b"}'
-    check({**UP, **THREE, other: "1x80 0x10 1x100"}, [(HOLD, "39m", 0), (HOLD, "42m", 3), (HOLD, "47m", 0)])
+    check({**UP, **THREE, other: "1x80 0x10 1x100"}, [(HOLD, "39m", 0), (HOLD, "43m30s", 3), (HOLD, "47m", 0)])
     # One that is gone is not.
     check({**UP, **THREE, other: "1x80 stale"}, [(HOLD, "42m", 0)])
+
+
+def test_a_pod_that_ends_holds_nobody(check: Check) -> None:
+    """Seen with KEDA's operator: one proposal to stay is remembered by the HPA, and the next step is late by it."""
+    ends = 'up{job="models/merged-metrics",app="llama",version="stable",pod="b"}'
+    drains = {
+        in_pod("tgi_batch_current_size", pod="b"): "7x80 stale",
+        'kube_pod_deletion_timestamp{namespace="models",pod="b",uid="1"}': "_x80 2430x20 stale",
+    }
+    series = {**UP, **THREE, POD_UP: "1x200", in_pod("tgi_batch_current_size"): "0x200"}
+    every = [(HOLD, f"{second}s", 0) for second in range(2400, 3100, 15)]
+    check({**series, **drains, ends: "1x100 0x1 stale"}, every)
+    # A gateway pod that ends, or begins, fails a scrape as well.
+    gateway = 'up{job="istio-ingress/merged-metrics",pod="gateway-b"}'
+    check({**series, gateway: "1x80 0x1 stale"}, every)
+    check({**series, gateway: "_x80 0x2 1x100"}, every)
 
 
 def test_an_engine_that_was_restarted_and_has_told_nothing_yet_is_not_silent_for_long(check: Check) -> None:
     """TGI has no series before its first request."""
     series = {**UP, **THREE, POD_UP: "1x200", in_pod("tgi_batch_current_size"): "7x80 stale"}
-    check(series, [(HOLD, "42m", 3), (HOLD, "52m", 0)])
+    check(series, [(HOLD, "43m30s", 3), (HOLD, "52m", 0)])
 
 
 def test_nothing_is_said_while_kube_state_metrics_is_silent(check: Check) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import preview
+from monitoring.queries import look_back_seconds
 from planning.refusal import Refusal
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Stack, Version
 from preview import Refused, Secret, Snapshot, policies
@@ -60,6 +61,14 @@ def expected_usd(program: Snapshot) -> int:
 
 
 CLUSTER, SYSTEM, STABLE = "cluster-control-plane", "cluster-system", "llama-3-3-70b-stable"
+
+
+def asleep_seconds(program: Snapshot) -> float:
+    """How long nobody asks until arr-coc-0-1 sleeps: what its wake-up remembers, and KEDA's cooldown."""
+    spec = program.named("arr-coc-0-1-stable-scaling").inputs["spec"]
+    return look_back_seconds(spec["triggers"][0]["metadata"]["query"]) + float(spec["cooldownPeriod"])
+
+
 ARR, POD = "arr-coc-0-1-stable", "spec.template.spec"
 TEMPLATE = "spec.template.metadata"
 ENGINE = f"{POD}.containers.0"
@@ -141,7 +150,7 @@ MODEL_EFFECTS: list[tuple[str, str, Reader, Any]] = [
     ),
     ("[0].scaling.min", "2", at(f"{ARR}-scaling", "spec.minReplicaCount"), 2),
     ("[0].scaling.max", "5", at(f"{ARR}-scaling", "spec.maxReplicaCount"), 5),
-    ("[0].scaling.idleMinutes", "30", at(f"{ARR}-scaling", "spec.cooldownPeriod"), 1800),
+    ("[0].scaling.idleMinutes", "30", asleep_seconds, 1800),
     ("[1].scaling.baseOnDemandReplicas", "0", lambda p: f"{STABLE}-floor" in {r.name for r in p.resources}, False),
     (
         "[0].scaling.dynamicOnDemandFallback",
@@ -282,7 +291,7 @@ def own_model(**metrics: str) -> str:
 
 
 def test_a_custom_engine_may_scale_on_its_own_queue(record: Record) -> None:
-    program = record("prod", config={"models": own_model(queue="waiting")})
+    program = record("prod", config={"models": own_model(queue="waiting", inFlight="running")})
     assert "waiting" in at("own-stable-scaling", "spec.triggers.1.metadata.query")(program)
 
 
