@@ -22,6 +22,7 @@ GATEWAY_TARGETS = 'job="istio-ingress/merged-metrics"'
 WINDOW = "2m"
 """Longer than a scrape and a poll of KEDA together, so that no request falls between two polls."""
 
+_WINDOW_AND_SCRAPES = "150s"
 _FRESH = "30s"
 """Two scrapes: how old the last word of a target may be that counts as scraped now."""
 _REMEMBERED = "10m"
@@ -47,13 +48,17 @@ def gateway_requests(model: str, namespace: str = MODELS_NAMESPACE, window: str 
     model, so this takes the last value of each series, of gateway pods that are gone by now as well, less
     the last one before the window. That is looked for as far back as Prometheus itself looks, for a scrape
     may fail. Where there is none, or a higher one before a restart, the whole value counts; but not after
-    an outage of Prometheus, when every series looks new: `up` tells whether it was watching the gateway.
+    an outage of Prometheus, when every series looks new: `up` tells whether it was watching the gateway, and two
+    scrapes earlier than the window, since its pods are not scraped at one time. Nor does it count where the scrapes of
+    that pod failed before.
     https://github.com/prometheus/prometheus/issues/1673
     """
     series = _gateway_series(model, namespace)
     last, before = f"last_over_time({series}[{window}])", f"last_over_time({series}[{_LOOKBACK}] offset {window})"
-    watched = f"group(up{{{GATEWAY_TARGETS}}} offset {window} == 1)"
-    return f"sum(({last} - {before} >= 0) or ({last} and on() {watched})) or vector(0)"
+    unseen = f"up{{{GATEWAY_TARGETS}}} offset {window} == 0"
+    watched = f"group(up{{{GATEWAY_TARGETS}}} offset {_WINDOW_AND_SCRAPES} == 1)"
+    new = f"{last} unless on (pod) ({unseen}) and on() {watched}"
+    return f"sum(({last} - {before} >= 0) or ({new})) or vector(0)"
 
 
 def within(query: str, minutes: int) -> str:

@@ -29,6 +29,9 @@ _LONGEST_STABILIZATION_SECONDS = 3600
 _SPARE_SECONDS = 60
 """KEDA's `cooldownPeriod`, or what is added to it: that long no poll may have found activity until all replicas go."""
 
+_UNCOUNTED_MINUTES = 3
+"""For a window and two scrapes after Prometheus is back, no new series of the gateway counts."""
+
 _FLOOR_LOOK_BACK_SECONDS = 300
 """How long a floor must have been able to take all, as Prometheus remembers it, also where KEDA was away meanwhile."""
 
@@ -151,7 +154,7 @@ class ScaledVersion:
                 self.version,
                 self.workload,
                 self.engine,
-                minutes=_minutes(watched),
+                minutes=_minutes(watched) + _UNCOUNTED_MINUTES,
                 needed=busy,
                 namespace=self.namespace,
             ),

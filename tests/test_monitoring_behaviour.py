@@ -191,6 +191,21 @@ def test_return_of_prometheus_after_an_outage_wakes_nothing(check: Check) -> Non
     check(series, [(ASKS, time, 0) for time in times(930, 1500)])
 
 
+def test_a_second_gateway_pod_wakes_nothing_when_its_scrapes_or_prometheus_are_back(check: Check) -> None:
+    """Its counters of a lifetime are no new requests, though the other pod was watched, or seen a scrape earlier."""
+    other = 'up{job="istio-ingress/merged-metrics",pod="gateway-b"}'
+    series = {at_gateway(): "5000x10 _x20 5000x60", at_gateway(pod="gateway-b"): "7000x10 _x21 7000x60"}
+    failed = {
+        **UP,
+        other: "1x10 0x20 1x60",
+        at_gateway(): "5000x100",
+        at_gateway(pod="gateway-b"): "7000x10 _x20 7000x60",
+    }
+    away = {**series, next(iter(UP)): "1x10 _x20 1x60", other: "1x10 _x21 1x60"}
+    for history in (away, failed):
+        check(history, [(ASKS, f"{second}s", 0) for second in range(615, 2000, 15)])
+
+
 def test_request_after_an_outage_of_prometheus_wakes(check: Check) -> None:
     series = {next(iter(UP)): "1x10 _x20 1x60", at_gateway(): "1000x10 _x20 1000x5 1001x40"}
     check(series, [(ASKED, "1080s", 0), (ASKED, "1110s", 1)])
