@@ -23,6 +23,7 @@ WINDOW = "2m"
 """Longer than a scrape and a poll of KEDA together, so that no request falls between two polls."""
 
 _WINDOW_AND_SCRAPES = "150s"
+"""After so long every pod of the gateway was scraped longer than a window ago, whenever each one's turn is."""
 _FRESH = "30s"
 """Two scrapes: how old the last word of a target may be that counts as scraped now."""
 _REMEMBERED = "10m"

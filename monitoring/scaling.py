@@ -197,8 +197,8 @@ class ScaledVersion:
 
         From 1 up the HorizontalPodAutoscaler that KEDA writes decides. From 0 KEDA itself goes to 1 as soon as a
         trigger is above 0, and from any number to 0 once none was for `cooldownPeriod`. There is no `fallback`: an
-        active one counts as activity, so it would wake what sleeps, and without one neither KEDA nor the
-        HorizontalPodAutoscaler changes anything while triggers fail.
+        active one counts as activity, so it would wake what sleeps. Without one KEDA may take a poll that meets an
+        error for inactivity (docs/decisions/0012-what-keeps-a-replica.md): not solved yet.
         https://keda.sh/docs/2.21/reference/scaledobject-spec/, pkg/scaling/executor/scale_scaledobjects.go
         """
         return {

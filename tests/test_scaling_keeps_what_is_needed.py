@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planning.simulate.platform import POLLING_SECONDS
+from monitoring.scaling import POLLING_SECONDS
 from planning.simulate.promql import Prometheus
 from planning.simulate.scaled_object import ScaledObject
 from planning.simulate.scalers import Keda, Seen

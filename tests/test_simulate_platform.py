@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from monitoring.engine_metrics import TGI
 from monitoring.queries import gateway_requests, queue, request_rate, under_way
+from monitoring.scaling import POLLING_SECONDS
 from planning.cold_start import NO_COLD_START, ColdStart, Part
 from planning.simulate.arrivals import DAY, HOUR, Request
 from planning.simulate.engine import Batching, Limits, Timing
 from planning.simulate.platform import (
-    POLLING_SECONDS,
     Absences,
     Balancing,
     Callers,

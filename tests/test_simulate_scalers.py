@@ -10,9 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from monitoring.scaling import replicas_for
+from monitoring.scaling import POLLING_SECONDS, replicas_for
 from planning.simulate.arrivals import DAY, HOUR
-from planning.simulate.platform import POLLING_SECONDS
 from planning.simulate.promql import Prometheus
 from planning.simulate.scaled_object import (
     Direction,

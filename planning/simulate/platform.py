@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from random import Random
-from typing import Final
 
+from monitoring.scaling import POLLING_SECONDS
 from planning.cold_start import NO_COLD_START, ColdStart
 from planning.drain import PRE_STOP_SECONDS
 from planning.simulate.arrivals import DAY, HOUR, Request
@@ -22,9 +22,6 @@ from planning.simulate.engine import Batching, Limits, Replica, Served, Timing
 from planning.simulate.promql import Prometheus
 from planning.simulate.results import Cut, Loss, Moment, Provisioning, Results, Use, VersionResults
 from planning.simulate.scalers import Scaler, Seen
-
-POLLING_SECONDS: Final = 15.0
-"""How often everything is scraped, and who scales decides; the recorded PodMonitors and ScaledObjects say the same."""
 
 
 class Balancing(StrEnum):

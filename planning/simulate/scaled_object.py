@@ -6,8 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from planning.cost.recorded import at, each, number
-
-PAUSED: Final = "autoscaling.keda.sh/paused-replicas"
+from planning.cost.workloads import HPA_STABILIZATION_SECONDS, KEDA_COOLDOWN_SECONDS, PAUSED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +76,6 @@ class ScaledObject:
 # The HorizontalPodAutoscaler's own: pkg/apis/autoscaling/v2/defaults.go of Kubernetes 1.36.
 _UP: Final = (Limit(value=4, seconds=15), Limit(value=100, seconds=15, percent=True))
 _DOWN: Final = (Limit(value=100, seconds=15, percent=True),)
-_STABILIZATION_SECONDS: Final = 300
 
 
 def scaled_object_of(inputs: Mapping[str, Any]) -> ScaledObject:
@@ -99,10 +97,10 @@ def scaled_object_of(inputs: Mapping[str, Any]) -> ScaledObject:
         minimum=_whole(at(spec, "minReplicaCount"), 0),
         maximum=_whole(at(spec, "maxReplicaCount"), 100),
         polling_seconds=_whole(at(spec, "pollingInterval"), 30),
-        cooldown_seconds=_whole(at(spec, "cooldownPeriod"), 300),
+        cooldown_seconds=_whole(at(spec, "cooldownPeriod"), KEDA_COOLDOWN_SECONDS),
         initial_cooldown_seconds=_whole(at(spec, "initialCooldownPeriod"), 0),
         up=_direction(at(behavior, "scaleUp"), 0, _UP),
-        down=_direction(at(behavior, "scaleDown"), _STABILIZATION_SECONDS, _DOWN),
+        down=_direction(at(behavior, "scaleDown"), HPA_STABILIZATION_SECONDS, _DOWN),
         triggers=tuple(_trigger(trigger) for trigger in each(at(spec, "triggers"))),
         fallback=None
         if fallback is None
