@@ -8,9 +8,10 @@ from components.model_server import ModelServer
 from components.model_weights import ModelWeights
 from monitoring.dashboard import SERVING_UID, serving_dashboard
 from monitoring.rules import rule_groups
+from monitoring.scaling import scaling_groups
 from monitoring.spend import spend_groups
 from planning.cost.forecast import forecast
-from planning.observed import node_prices, served_model
+from planning.observed import node_prices, scaled_version, served_model
 from planning.plan import Plan
 
 
@@ -35,6 +36,9 @@ class Models(pulumi.ComponentResource):
         expected = forecast(plan)
         rules = [
             *rule_groups(served, handover.namespace),
+            *scaling_groups(
+                scaled_version(model, version, handover.namespace) for model in models for version in model.versions
+            ),
             *spend_groups(
                 served,
                 node_prices(plan.pools),

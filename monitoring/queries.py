@@ -1,13 +1,11 @@
-"""The PromQL that decides how many replicas there are. Each result is exactly one element.
+"""The PromQL that decides how many replicas there are. Each result is one element at the most.
 
-A model at zero pods has no series, which means 0 and is said so by `or vector(0)`. One query, `hold`, has no element
-where nothing can be said. KEDA's own way to read an empty answer as 0 (`ignoreNullValues`) is off, so that is an error,
-on which neither KEDA nor the HorizontalPodAutoscaler takes a replica away.
+A model at zero pods has no series, which means 0 and is said so by `or vector(0)`. Where nothing can be said there is
+no element. KEDA's own way to read that as 0 (`ignoreNullValues`) is off, so it is an error, on which neither KEDA nor
+the HorizontalPodAutoscaler changes anything.
 """
 
 from collections.abc import Sequence
-
-import promql_parser
 
 from monitoring.engine_metrics import EngineMetrics
 
@@ -26,8 +24,8 @@ _WINDOW_AND_SCRAPES = "150s"
 """After so long every pod of the gateway was scraped longer than a window ago, whenever each one's turn is."""
 _FRESH = "30s"
 """Two scrapes: how old the last word of a target may be that counts as scraped now."""
-_REMEMBERED = "10m"
-"""How long ago an engine's gauge must have been there for its absence to be silence."""
+_REMEMBERED = "1h"
+"""How long ago something was told whose absence is silence."""
 
 _LOOKBACK = "5m"
 """How old a sample may be that Prometheus still takes for the present one (`--query.lookback-delta`)."""
@@ -62,42 +60,6 @@ def gateway_requests(model: str, namespace: str = MODELS_NAMESPACE, window: str 
     return f"sum(({last} - {before} >= 0) or ({new})) or vector(0)"
 
 
-def within(query: str, minutes: int) -> str:
-    """Give 1 while a query is above 0 now, or was at any whole minute of the last `minutes`, else 0.
-
-    The memory is Prometheus's, not KEDA's (`cooldownPeriod` counts from the last poll that found activity): so it
-    survives that KEDA or Prometheus is away. The query must have an element at all times.
-    """
-    return f"({query}) + max_over_time(({query})[{minutes}m:1m]) > bool 0"
-
-
-def look_back_seconds(query: str) -> float:
-    """Say how long a query remembers that it was above 0: the longest `max_over_time` of a subquery; 0 without one.
-
-    Of any ScaledObject's query, so 0 also for what is no PromQL.
-    """
-    try:
-        expression = promql_parser.parse(query)
-    except ValueError:
-        return 0.0
-    found = 0.0
-    waiting: list[object] = [expression]
-    while waiting:
-        match waiting.pop():
-            case promql_parser.Call() as call:
-                waiting += call.args
-                over = call.args[0] if call.func.name == "max_over_time" else None
-                if isinstance(over, promql_parser.SubqueryExpr) and over.range is not None:
-                    found = max(found, over.range.total_seconds())
-            case promql_parser.BinaryExpr() as binary:
-                waiting += [binary.lhs, binary.rhs]
-            case promql_parser.AggregateExpr() | promql_parser.ParenExpr() | promql_parser.UnaryExpr() as outer:
-                waiting.append(outer.expr)
-            case promql_parser.SubqueryExpr() as subquery:
-                waiting.append(subquery.expr)
-    return found
-
-
 def asked_for(model: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE, window: str = WINDOW) -> str:
     """Count what asks for the model now, in any version: requests that ended at the gateway, and requests under way.
 
@@ -106,22 +68,21 @@ def asked_for(model: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPA
     because those are booked when a response ends. An engine that tells neither queue nor batch stays awake
     by ended requests alone: there the idle time must be longer than the longest response.
     """
-    return " + ".join(
-        (f"({gateway_requests(model, namespace, window)})", *_gauges(engine, _of(model, None, namespace)))
-    )
+    return " + ".join((f"({gateway_requests(model, namespace, window)})", *_gauges(engine, model, None, namespace)))
 
 
 def starting(deployments: Sequence[str], seconds: int, namespace: str = MODELS_NAMESPACE) -> str:
-    """Count the Deployments with a replica that is starting, for so long at the most.
+    """Count the Deployments that were scaled up within `seconds` and have a replica that is not ready yet.
 
     A model that loads must not be put to sleep by the idle time, which is often the shorter one. A replica that is
-    never ready, since it fails or no GPU is to be had, must not be kept for ever.
+    never ready, since it fails or no GPU is to be had, must not be kept for ever; neither may one that is lost and
+    started anew again and again.
     """
-    names = "|".join(deployments)
-    missing = f'kube_deployment_status_replicas_unavailable{{namespace="{namespace}",deployment=~"{names}"}}'
+    where = f'{{namespace="{namespace}",deployment=~"{"|".join(deployments)}"}}'
+    missing, wanted = f"kube_deployment_status_replicas_unavailable{where}", f"kube_deployment_spec_replicas{where}"
     # By name, as a new pod of kube-state-metrics brings new series.
-    now, before = f"max by (deployment) ({missing})", f"min by (deployment) (min_over_time({missing}[{seconds}s]))"
-    return f"count({now} > 0 and {before} == 0) or vector(0)"
+    rose = f"max by (deployment) ({wanted}) > min by (deployment) (min_over_time({wanted}[{seconds}s]))"
+    return f"count(max by (deployment) ({missing}) > 0 and {rose}) or vector(0)"
 
 
 def under_way(model: str, version: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE) -> str:
@@ -132,53 +93,54 @@ def under_way(model: str, version: str, engine: EngineMetrics, namespace: str = 
     """
     if engine.queue is None or engine.in_flight is None:
         raise ValueError(f"{model}: its engine needs a metric for requests that wait and one for those that run")
-    return " + ".join(_gauges(engine, _of(model, version, namespace)))
+    return " + ".join(_gauges(engine, model, version, namespace))
 
 
-def replicas(deployment: str, namespace: str = MODELS_NAMESPACE) -> str:
-    """Replicas that the Deployment is to have; no element while kube-state-metrics is silent."""
-    return f'max(kube_deployment_spec_replicas{{namespace="{namespace}",deployment="{deployment}"}})'
+def replicas(model: str, version: str, deployment: str, namespace: str = MODELS_NAMESPACE) -> str:
+    """Replicas that the Deployment is to have.
+
+    While kube-state-metrics is silent: the number that it told last, for as short a time as no replica goes. Where
+    Prometheus knows no pod of the version, and has watched the gateway meanwhile, there are none. Else no element.
+    """
+    told = f'kube_deployment_spec_replicas{{namespace="{namespace}",deployment="{deployment}"}}'
+    pods = f"last_over_time(up{{{_targets(model, version, namespace)}}}[{WINDOW}])"
+    return (
+        f"max({told}) or max(last_over_time({told}[{_LOOKBACK}])) and on() {pods}"
+        f" or 0 * {_watched_gateway()} unless on() {pods}"
+    )
 
 
-def at_most(query: str, most: str) -> str:
-    """Give the lesser of two queries; no element where the second has none."""
-    return f"clamp_max({query}, scalar({most})) and on() {most}"
+def asked(query: str) -> str:
+    """Give 1 where a query is above 0, else 0; no element while the gateway is not scraped."""
+    return f"({query}) > bool 0 and on() max(last_over_time(up{{{GATEWAY_TARGETS}}}[{_FRESH}])) == 1"
 
 
-def hold(
-    model: str,
-    version: str,
-    deployment: str,
-    engine: EngineMetrics,
-    *,
-    minutes: int,
-    needed: str | None = None,
-    namespace: str = MODELS_NAMESPACE,
-) -> str:
-    """Replicas that must not go, of those that there are: `needed`, or all of them as long as it is not known.
+def watched(series: str, minutes: int, interval_seconds: int) -> str:
+    """Give an element where a recorded series is there, and was for all of the last `minutes` but one."""
+    return f"{series} and count_over_time({series}[{minutes}m]) >= {(minutes - 1) * 60 // interval_seconds}"
 
-    It is known once the gateway was scraped in each of the last `minutes`, no pod of the gateway or of the version has
-    escaped all scrapes of a window, and no engine is silent that told its gauges before: an overloaded one may answer
-    no scrape. So an outage of Prometheus, its restart and its return take nothing away, and wake nothing: of 0 replicas
-    all are 0. A pod that ends fails a scrape or two, and tells nothing while it drains: neither may count, since the
+
+def unseen(model: str, version: str, deployment: str, engine: EngineMetrics, namespace: str = MODELS_NAMESPACE) -> str:
+    """Count the pods of the gateway and of the version of which nobody can say what they do.
+
+    One that has escaped all scrapes of a window, and one whose engine tells its gauges no more: an overloaded one may
+    answer no scrape. A pod that was never scraped has taken no request, unless it is ready and Prometheus has not found
+    it. A pod that ends fails a scrape or two, and tells nothing while it drains: neither may count, since the
     HorizontalPodAutoscaler remembers each number that was proposed for as long as it stabilises.
     """
-    there, pods = replicas(deployment, namespace), _of(model, version, namespace)
-    targets = f'job="{namespace}/merged-metrics",app="{model}",version="{version}"'
-    gateway = f"last_over_time(up{{{GATEWAY_TARGETS}}}"
-    scraped = f"max({gateway}[{_FRESH}])) == 1"
-    watched = f"count_over_time((max({gateway}[1m])) == 1)[{minutes}m:1m]) >= {minutes}"
-    unseen = [
-        f"max_over_time(up{{{scrapes}}}[{WINDOW}]) == 0 and up{{{scrapes}}} offset {WINDOW}"
-        f" and last_over_time(up{{{scrapes}}}[{_FRESH}])"
+    pods, targets = _of(model, version, namespace), _targets(model, version, namespace)
+    parts = [
+        f"max_over_time(up{{{scrapes}}}[{WINDOW}]) == 0 and last_over_time(up{{{scrapes}}}[{_FRESH}])"
+        f" and max_over_time(up{{{scrapes}}}[{_REMEMBERED}]) == 1"
         for scrapes in (GATEWAY_TARGETS, targets)
     ]
+    ready = f'namespace="{namespace}",condition="true",pod=~"{deployment}-[a-z0-9]+-[a-z0-9]+"'
+    parts.append(f"kube_pod_status_ready{{{ready}}} == 1 unless on (pod) max_over_time(up{{{targets}}}[{WINDOW}]) == 1")
     if (gauge := engine.in_flight or engine.queue) is not None:
         told = f"last_over_time({gauge}{pods}[{_REMEMBERED}]) unless on (pod) last_over_time({gauge}{pods}[{WINDOW}])"
         ending = f'kube_pod_deletion_timestamp{{namespace="{namespace}"}}'
-        unseen.append(f"({told}) and on (pod) last_over_time(up{{{targets}}}[{_FRESH}]) == 1 unless on (pod) {ending}")
-    known = f"{scraped} and on() {watched} unless on() ({' or '.join(f'({part})' for part in unseen)})"
-    return f"({there} unless on() ({known})) or ({needed or f'{there} * 0'})"
+        parts.append(f"({told}) and on (pod) last_over_time(up{{{targets}}}[{_FRESH}]) == 1 unless on (pod) {ending}")
+    return f"count({' or '.join(f'({part})' for part in parts)}) or vector(0)"
 
 
 def request_rate(model: str, share: float, namespace: str = MODELS_NAMESPACE, window: str = WINDOW) -> str:
@@ -200,7 +162,7 @@ def queue(model: str, version: str, engine: EngineMetrics, namespace: str = MODE
     """
     if engine.queue is None:
         raise ValueError(f"{model}: its engine has no queue metric, so it cannot be scaled by its queue")
-    return f"sum({_last(engine.queue, _of(model, version, namespace))}) or vector(0)"
+    return f"sum({_last(engine.queue, model, version, namespace)}) or vector(0)"
 
 
 def beyond(query: str, taken: float) -> str:
@@ -208,20 +170,35 @@ def beyond(query: str, taken: float) -> str:
     return query if taken == 0 else f"clamp_min(({query}) - {number(taken)}, 0)"
 
 
+def _watched_gateway() -> str:
+    """Give 1 where Prometheus has scraped the gateway for longer than a window."""
+    return f"group(up{{{GATEWAY_TARGETS}}} offset {_WINDOW_AND_SCRAPES} == 1)"
+
+
+def _targets(model: str, version: str | None, namespace: str) -> str:
+    """Select the scrapes of a model's pods, or of one version's: a job is `namespace/PodMonitor`."""
+    return f'job="{namespace}/merged-metrics",{_pods(model, version)}'
+
+
 def _of(model: str, version: str | None, namespace: str) -> str:
-    """Select the pods of a model, or of one version."""
-    which = "" if version is None else f',version="{version}"'
-    return f'{{namespace="{namespace}",app="{model}"{which}}}'
+    """Select what the pods of a model tell, or those of one version."""
+    return f'{{namespace="{namespace}",{_pods(model, version)}}}'
 
 
-def _gauges(engine: EngineMetrics, pods: str) -> list[str]:
+def _pods(model: str, version: str | None) -> str:
+    return f'app="{model}"' + ("" if version is None else f',version="{version}"')
+
+
+def _gauges(engine: EngineMetrics, model: str, version: str | None, namespace: str) -> list[str]:
     """Total each gauge of requests under way that the engine has."""
     names = (name for name in (engine.queue, engine.in_flight) if name is not None)
-    return [f"(sum({_last(name, pods)}) or vector(0))" for name in names]
+    return [f"(sum({_last(name, model, version, namespace)}) or vector(0))" for name in names]
 
 
-def _last(gauge: str, pods: str) -> str:
-    return f"last_over_time({gauge}{pods}[{WINDOW}])"
+def _last(gauge: str, model: str, version: str | None, namespace: str) -> str:
+    """Give what each pod told last, as long as it is there: of one that is gone others have the requests now."""
+    pods, targets = _of(model, version, namespace), _targets(model, version, namespace)
+    return f"last_over_time({gauge}{pods}[{WINDOW}]) and on (pod) up{{{targets}}}"
 
 
 def _gateway_series(model: str, namespace: str, *matchers: str) -> str:

@@ -1,10 +1,11 @@
 """Which signals scale a version, and what KEDA and the HorizontalPodAutoscaler compute from them."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from monitoring import queries
+from monitoring.alerts import alert
 from monitoring.engine_metrics import EngineMetrics
 
 _MILLI = 1000
@@ -13,8 +14,26 @@ _MILLI = 1000
 https://github.com/kedacore/keda/blob/v2.21.0/pkg/scalers/scaler.go
 """
 
+TRIGGER = "wanted"
+"""The ScaledObject's only trigger, as its formula names it: the number of replicas that are wanted."""
+
+THERE, ASKED, UNSEEN, LOAD, HELD, WANTED = (
+    "llm:elastic_replicas",
+    "llm:asked",
+    "llm:unseen_pods",
+    "llm:load_replicas",
+    "llm:held_replicas",
+    "llm:wanted_replicas",
+)
+"""Recorded series of a version, with labels namespace, model and version; `llm:asked` is 1 or 0, the others count.
+
+Recorded, so that what KEDA reads is a short query, and can be drawn.
+"""
+
 POLLING_SECONDS = 15
-"""How often KEDA asks: a sleeping model wakes that much later at worst. Prometheus scrapes as often."""
+"""How often KEDA asks. Prometheus scrapes and records as often: a sleeping model wakes within three times that."""
+
+RULES_SECONDS = POLLING_SECONDS
 
 SCALE_UP_PODS, SCALE_UP_SECONDS = 2, 60
 """A GPU node takes minutes to come; asking for many at once on a short burst buys GPUs that find nothing to do."""
@@ -22,9 +41,11 @@ SCALE_UP_PODS, SCALE_UP_SECONDS = 2, 60
 SCALE_DOWN_PODS, SCALE_DOWN_SECONDS = 1, 60
 """A replica given away too early costs a whole start to have back."""
 
-_LONGEST_STABILIZATION_SECONDS = 3600
-"""https://kubernetes.io/docs/reference/kubernetes-api/autoscaling/horizontal-pod-autoscaler-v2/"""
+_SHORTEST_STABILIZATION_SECONDS, _LONGEST_STABILIZATION_SECONDS = 300, 3600
+"""Kubernetes's own, which is also how long a silent kube-state-metrics counts, and the most that it takes.
 
+https://kubernetes.io/docs/reference/kubernetes-api/autoscaling/horizontal-pod-autoscaler-v2/
+"""
 
 _SPARE_SECONDS = 60
 """KEDA's `cooldownPeriod`, or what is added to it: that long no poll may have found activity until all replicas go."""
@@ -38,37 +59,7 @@ _FLOOR_LOOK_BACK_SECONDS = 300
 
 def stabilization_seconds(startup_seconds: int) -> int:
     """How long the HorizontalPodAutoscaler looks back for a higher number before it takes a replica away."""
-    return min(startup_seconds, _LONGEST_STABILIZATION_SECONDS)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PrometheusTrigger:
-    """One trigger of a ScaledObject. https://keda.sh/docs/2.21/scalers/prometheus/
-
-    `metric_type` is always AverageValue, which divides the query's result by the number of replicas: so
-    every query is a total. Value would compare it undivided, and with a total never stop adding replicas.
-    """
-
-    name: str
-    query: str
-    threshold: float
-    activation_threshold: float = 0
-    metric_type: Literal["AverageValue"] = "AverageValue"
-
-    def spec(self, server_address: str) -> dict[str, object]:
-        """Give the item of `spec.triggers`. KEDA wants all metadata as text."""
-        return {
-            "type": "prometheus",
-            "name": self.name,
-            "metricType": self.metric_type,
-            "metadata": {
-                "serverAddress": server_address,
-                "query": self.query,
-                "threshold": queries.number(self.threshold),
-                "activationThreshold": queries.number(self.activation_threshold),
-                "ignoreNullValues": "false",
-            },
-        }
+    return min(max(startup_seconds, _SHORTEST_STABILIZATION_SECONDS), _LONGEST_STABILIZATION_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,70 +126,103 @@ class ScaledVersion:
         """
         return self.look_back_seconds + self.cooldown_seconds
 
-    def triggers(self) -> tuple[PrometheusTrigger, ...]:
-        """Give what wakes it, what sets its number of replicas, and what keeps those that there are.
+    def rules(self) -> list[dict[str, object]]:
+        """Give the rules of one group: what is recorded, in the order in which it needs each other, and an alert.
 
-        `activity` alone wakes, and lets sleep: KEDA keeps a version awake while any trigger is above 0, and the others
-        are 0 where it is. Beside a floor `activity` is what the floor leaves over: the floor is awake anyway.
-
-        `hold` adds none. A queue is empty as long as there are enough replicas, so `hold` lets one go only when all
-        requests under way, running and waiting, are no more than may wait in the queues of the others. And it lets none
-        go while nobody can say what is under way.
+        `llm:wanted_replicas` is the greatest of three: for the load, those that must not go, and one for the idle time
+        after somebody asked. That one alone wakes and lets sleep: the others are 0 where it is.
         """
-        load, busy = self._load(), self._busy()
-        watched = max(self.look_back_seconds if self.sleeps else 0, stabilization_seconds(self.startup_seconds))
-        hold = PrometheusTrigger(
-            name="hold",
-            query=queries.hold(
-                self.model,
-                self.version,
-                self.workload,
-                self.engine,
-                minutes=_minutes(watched) + _UNCOUNTED_MINUTES,
-                needed=busy,
-                namespace=self.namespace,
-            ),
-            threshold=1,
+        recorded = {
+            THERE: queries.replicas(self.model, self.version, self.workload, self.namespace),
+            ASKED: queries.asked(self._asked()),
+            UNSEEN: queries.unseen(self.model, self.version, self.workload, self.engine, self.namespace),
+            LOAD: f"({self._load()}) / {queries.number(self._target)}",
+            HELD: self._held(),
+            WANTED: self._wanted(),
+        }
+        labels = {"namespace": self.namespace, "model": self.model, "version": self.version}
+        held = alert(
+            "LLMReplicasHeld",
+            f"{self._series(UNSEEN)} > 0",
+            lasting="15m",
+            severity="warning",
+            summary="No replica of a version goes, since nobody can say what its pods do.",
+            description="Prometheus does not see {{ $value }} pods of the gateway or of model {{ $labels.model }}, "
+            "version {{ $labels.version }}: its replicas stay, and are paid for, whether they are needed or not.",
         )
-        if not self.sleeps:
-            return load, hold
-        if self.floor:
-            asks = [load.query, queries.starting([self.workload], self.deadline_seconds, self.namespace)]
-            asks += [] if busy is None else [f"{busy} or vector(0)"]
-        else:
-            workloads = [f"{self.model}-{version}" for version in self.versions]
+        return [*({"record": name, "expr": text, "labels": labels} for name, text in recorded.items()), held]
+
+    def _wanted(self) -> str:
+        """Say how many replicas there are to be, fractions and all; no element where a part is not known."""
+        there, asked = self._series(THERE), self._series(ASKED)
+        greatest = f"clamp_min(max({self._series(LOAD)}), scalar({self._series(HELD)}))"
+        if self.sleeps:
+            one, memory = f"clamp_max(max({there}), 1)", f"max_over_time({asked}[{_minutes(self.look_back_seconds)}m])"
+            awake = f"max({one} unless on() ({self._watched(self.look_back_seconds)}) or {memory})"
+            greatest = f"clamp_min({greatest}, scalar({awake}))"
+        # `scalar` gives NaN for no element.
+        return f"{greatest} >= 0"
+
+    def _asked(self) -> str:
+        """Say what asks for the version now. Beside a floor only what that leaves over: it is awake anyway."""
+        if not self.floor:
+            workloads = [f"{self.model}-{version}" for version in self.versions] or [self.workload]
             asks = [
                 queries.asked_for(self.model, self.engine, self.namespace),
                 queries.starting(workloads, self.deadline_seconds, self.namespace),
             ]
-        query = queries.within(" + ".join(f"({ask})" for ask in asks), _minutes(self.look_back_seconds))
-        return PrometheusTrigger(name="activity", query=query, threshold=1), load, hold
+        else:
+            asks = [self._load(), queries.starting([self.workload], self.deadline_seconds, self.namespace)]
+            asks += [] if self.queue_per_replica is None else [self._beyond(self._under_way())]
+        return " + ".join(f"({ask})" for ask in asks)
 
-    def _load(self) -> PrometheusTrigger:
-        if (rate := self.requests_per_second_per_replica) is not None:
-            total = queries.request_rate(self.model, self.share, self.namespace)
-            return PrometheusTrigger(
-                name="request-rate", query=queries.beyond(total, self.floor * rate), threshold=rate
-            )
-        length = self.queue_per_replica or 0.0
-        total = queries.queue(self.model, self.version, self.engine, self.namespace)
-        return PrometheusTrigger(name="queue", query=queries.beyond(total, self.floor * length), threshold=length)
+    def _load(self) -> str:
+        """Say what the elastic replicas have to take: requests a second, or requests that wait."""
+        if self.requests_per_second_per_replica is not None:
+            return self._beyond(queries.request_rate(self.model, self.share, self.namespace))
+        return self._beyond(queries.queue(self.model, self.version, self.engine, self.namespace))
 
-    def _busy(self) -> str | None:
-        """Count the replicas, of those that there are, whose requests the others may not have waiting."""
-        if (length := self.queue_per_replica) is None:
-            return None
-        total = queries.under_way(self.model, self.version, self.engine, self.namespace)
-        needed = f"({queries.beyond(total, self.floor * length)}) / {queries.number(length)}"
-        return queries.at_most(needed, queries.replicas(self.workload, self.namespace))
+    def _held(self) -> str:
+        """Say how many of the replicas that there are must not go: all, as long as nobody can say what they do.
+
+        So an outage of Prometheus, its restart and its return take nothing away, and wake nothing: of 0 replicas all
+        are 0. A queue is empty as long as there are enough replicas: so one may go only when all requests under way,
+        running and waiting, are no more than may wait in the queues of the others. Of ended requests a second nothing
+        like it can be said.
+        """
+        there = f"max({self._series(THERE)})"
+        known = f"{self._watched(stabilization_seconds(self.startup_seconds))} unless on() {self._series(UNSEEN)} > 0"
+        needed = f"0 * {there}"
+        if (length := self.queue_per_replica) is not None:
+            needed = f"clamp_max(({self._beyond(self._under_way())}) / {queries.number(length)}, scalar({there}))"
+        return f"({there} unless on() ({known})) or ({needed})"
+
+    def _under_way(self) -> str:
+        return queries.under_way(self.model, self.version, self.engine, self.namespace)
+
+    def _beyond(self, total: str) -> str:
+        return queries.beyond(total, self.floor * self._target)
+
+    def _watched(self, seconds: float) -> str:
+        """Give an element where Prometheus has watched for so long, and as long as no new series counts."""
+        return queries.watched(self._series(ASKED), _minutes(seconds) + _UNCOUNTED_MINUTES, RULES_SECONDS)
+
+    def _series(self, name: str) -> str:
+        return f'{name}{{namespace="{self.namespace}",model="{self.model}",version="{self.version}"}}'
+
+    @property
+    def _target(self) -> float:
+        """What one replica takes."""
+        return self.requests_per_second_per_replica or self.queue_per_replica or 0.0
 
     def scaled_object(self, prometheus_url: str) -> dict[str, object]:
         """Give the ScaledObject's `spec`.
 
-        From 1 up the HorizontalPodAutoscaler that KEDA writes decides. From 0 KEDA itself goes to 1 as soon as a
-        trigger is above 0, and from any number to 0 once none was for `cooldownPeriod`. There is no `fallback`: an
-        active one counts as activity, so it would wake what sleeps. Without one KEDA may take a poll that meets an
-        error for inactivity (docs/decisions/0012-what-keeps-a-replica.md): not solved yet.
+        From 1 up the HorizontalPodAutoscaler that KEDA writes decides. From 0 KEDA itself goes to 1 as soon as the
+        value is above 0, and from any number to 0 once it was not for `cooldownPeriod`. An error changes nothing. The
+        formula is for a poll that KEDA drops without one, which only happens where there are replicas: it counts as
+        activity (docs/decisions/0012-what-keeps-a-replica.md). There is no `fallback`: an active one counts as activity
+        as well, so it would wake what sleeps.
         https://keda.sh/docs/2.21/reference/scaledobject-spec/, pkg/scaling/executor/scale_scaledobjects.go
         """
         return {
@@ -218,12 +242,42 @@ class ScaledVersion:
                             "policies": [
                                 {"type": "Pods", "value": SCALE_DOWN_PODS, "periodSeconds": SCALE_DOWN_SECONDS}
                             ],
+                            # With the default, a tenth, a rollout's additional pod would be one more to hold.
+                            "tolerance": "0",
                         },
                     }
-                }
+                },
+                # AverageValue divides the value by the number of replicas; Value would never stop adding some.
+                "scalingModifiers": {
+                    "formula": f"{TRIGGER} ?? 1",
+                    "target": "1",
+                    "activationTarget": "0",
+                    "metricType": "AverageValue",
+                },
             },
-            "triggers": [trigger.spec(prometheus_url) for trigger in self.triggers()],
+            "triggers": [
+                {
+                    "type": "prometheus",
+                    "name": TRIGGER,
+                    "metricType": "AverageValue",
+                    # KEDA wants all metadata as text.
+                    "metadata": {
+                        "serverAddress": prometheus_url,
+                        "query": f"max({self._series(WANTED)})",
+                        "threshold": "1",
+                        "ignoreNullValues": "false",
+                    },
+                }
+            ],
         }
+
+
+def scaling_groups(versions: Iterable[ScaledVersion]) -> list[dict[str, object]]:
+    """Give `spec.groups` of a PrometheusRule: one group a version, so that they are evaluated beside each other."""
+    return [
+        {"name": f"llm-scaling-{version.workload}", "interval": f"{RULES_SECONDS}s", "rules": version.rules()}
+        for version in versions
+    ]
 
 
 def _minutes(seconds: float) -> int:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from monitoring.alerts import alert
 from monitoring.queries import MODELS_NAMESPACE, number
 from monitoring.served_model import ServedModel
 
@@ -34,8 +35,6 @@ FLEX_START = "cloud.google.com/gke-flex-start"
 MACHINE_TYPE = "node.kubernetes.io/instance-type"
 _ALLOWED = {"nodes": (ACCELERATOR, FLEX_START, SPOT, MACHINE_TYPE), "pods": ("app", "version")}
 
-RUNBOOKS = "docs/runbooks.md"
-"""Where each alert has a heading of its own name."""
 INTERVAL_SECONDS = 30
 """How often the group is evaluated: sums over time count with it."""
 FORECAST_TOLERANCE = 1.25
@@ -192,7 +191,7 @@ def _alerts(*, expected: bool, most: bool) -> list[dict[str, object]]:
     # One sample in five minutes is enough for a week, and a tenth of the work.
     week, least = f"{total}[7d:5m]", FORECAST_DAYS * 24 * 12
     alerts = [
-        _alert(
+        alert(
             "LLMNodesUnpriced",
             "llm:unpriced_nodes > 0",
             lasting="15m",
@@ -204,7 +203,7 @@ def _alerts(*, expected: bool, most: bool) -> list[dict[str, object]]:
     ]
     if most:
         alerts.append(
-            _alert(
+            alert(
                 "LLMSpendAboveMaximum",
                 # A cent, because sums of the same prices in another order differ in their last digits.
                 f"{total} > llm:gpu_most_usd_per_hour + 0.01",
@@ -216,7 +215,7 @@ def _alerts(*, expected: bool, most: bool) -> list[dict[str, object]]:
         )
     if expected:
         alerts.append(
-            _alert(
+            alert(
                 "LLMSpendAboveForecast",
                 f"avg_over_time({week}) > {number(FORECAST_TOLERANCE)} * llm:gpu_expected_usd_per_hour"
                 f" and count_over_time({week}) >= {least}",
@@ -232,22 +231,6 @@ def _alerts(*, expected: bool, most: bool) -> list[dict[str, object]]:
 
 def _record(name: str, expression: str) -> dict[str, object]:
     return {"record": name, "expr": expression}
-
-
-def _alert(
-    name: str, expression: str, *, lasting: str, severity: str, summary: str, description: str
-) -> dict[str, object]:
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": lasting,
-        "labels": {"severity": severity},
-        "annotations": {
-            "summary": summary,
-            "description": description,
-            "runbook": f"{RUNBOOKS}#{name.lower()}",
-        },
-    }
 
 
 def _label(key: str) -> str:

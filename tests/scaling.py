@@ -4,6 +4,7 @@ from typing import Any
 
 from monitoring.engine_metrics import TGI
 from monitoring.scaling import ScaledVersion
+from planning.recording_rules import RecordingRule, rules_of
 from planning.simulate.scaled_object import ScaledObject, scaled_object_of
 
 
@@ -23,6 +24,17 @@ def scaled_version(**fields: Any) -> ScaledVersion:
     if "requests_per_second_per_replica" not in fields and "queue_per_replica" not in fields:
         given["queue_per_replica"] = 4
     return ScaledVersion(**(given | fields))
+
+
+def scaling_rules(**fields: Any) -> tuple[RecordingRule, ...]:
+    """What is recorded for it."""
+    return tuple(rules_of(scaled_version(**fields).rules()))
+
+
+def expression(name: str, **fields: Any) -> str:
+    """Give the query of one of its recorded series."""
+    [found] = (rule.expression for rule in scaling_rules(**fields) if rule.name == name)
+    return found
 
 
 def scaled_object(**fields: Any) -> ScaledObject:

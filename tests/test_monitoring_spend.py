@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monitoring.alerts import RUNBOOKS
 from monitoring.dashboard import serving_dashboard
 from monitoring.engine_metrics import EngineMetrics
 from monitoring.rules import rule_groups
@@ -17,7 +18,6 @@ from monitoring.spend import (
     ACCELERATOR,
     FLEX_START,
     MACHINE_TYPE,
-    RUNBOOKS,
     SPOT,
     NodePrice,
     Provisioning,

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.scaling import POLLING_SECONDS
+from monitoring.scaling import LOAD, POLLING_SECONDS
+from planning.recording_rules import rules_of
 from planning.simulate.promql import Prometheus
-from planning.simulate.scaled_object import ScaledObject
+from planning.simulate.scaled_object import Trigger
 from planning.simulate.scalers import Keda, Seen
-from tests.scaling import scaled_object, scaled_version
+from tests.scaling import expression, scaled_object, scaled_version
 
 POLL = int(POLLING_SECONDS)
 MINUTE = 60 // POLL
@@ -50,13 +51,29 @@ class Moment:
     phase: Phase
 
 
-class World:
-    """A version and what is scraped of it. New replicas serve at once, unless a phase says that they load."""
+Sample = tuple[str, Mapping[str, str], float]
+GATEWAYS = ("gateway-a", "gateway-b")
 
-    def __init__(self, scaled: ScaledObject, floor: int, replicas: int) -> None:
-        self.keda, self.floor, self.replicas = Keda(scaled=scaled, floor=floor), floor, floor + replicas
-        self.prometheus, self.polls, self.counts = Prometheus(), 0, {"-": 0.0, "UH": 0.0}
-        self.ready = self.replicas
+
+def pod_name(number: int) -> str:
+    return f"llama-stable-7f9c-p{number}"
+
+
+class World:
+    """A version and what is scraped of it. New replicas serve at once, unless a phase says that they load.
+
+    There are two gateway pods; what is scraped of the second is as old as a scrape. Every second scrape finds
+    kube-state-metrics, which is scraped half as often.
+    """
+
+    def __init__(self, replicas: int, **fields: Any) -> None:
+        version = scaled_version(**fields)
+        self.rules, self.floor = tuple(rules_of(version.rules())), version.floor
+        self.keda = Keda(scaled=scaled_object(**fields), floor=version.floor)
+        self.replicas = self.ready = version.floor + replicas
+        self.prometheus, self.polls = Prometheus(), 0
+        self.counts = {(pod, flags): 0.0 for pod in GATEWAYS for flags in ("-", "UH")}
+        self.late, self.told = dict(self.counts), list[Sample]()
 
     def play(self, phases: Sequence[Phase]) -> Iterator[Moment]:
         for phase in phases:
@@ -69,9 +86,12 @@ class World:
         if not phase.loads:
             self.ready = self.replicas
         self.ready = min(self.ready, self.replicas)
-        self.counts["-" if self.ready else "UH"] += phase.rate * POLL
+        self.late = dict(self.counts)
+        for pod in GATEWAYS:
+            self.counts[pod, "-" if self.ready else "UH"] += phase.rate * POLL / len(GATEWAYS)
         if phase.prometheus:
             self.prometheus.scrape(now, self.samples(phase))
+            self.prometheus.record(now, self.rules)
         if phase.keda:
             seen = Seen(
                 now=now,
@@ -84,24 +104,32 @@ class World:
             self.replicas = self.keda.wanted(seen)
         return Moment(minute=now / 60, before=before - self.floor, after=self.replicas - self.floor, phase=phase)
 
-    def samples(self, phase: Phase) -> Iterator[tuple[str, Mapping[str, str], float]]:
-        gateway = {"job": "istio-ingress/merged-metrics", "namespace": "istio-ingress", "pod": "gateway-a"}
-        yield "up", gateway, float(phase.gateway)
-        for flags, count in self.counts.items():
-            if count and phase.gateway:
-                yield "istio_requests_total", {**AT_GATEWAY, "response_flags": flags}, count
+    def samples(self, phase: Phase) -> Iterator[Sample]:
+        for pod, counts in zip(GATEWAYS, (self.counts, self.late), strict=True):
+            gateway = {"job": "istio-ingress/merged-metrics", "namespace": "istio-ingress", "pod": pod}
+            yield "up", gateway, float(phase.gateway)
+            for (counted, flags), count in counts.items():
+                if count and phase.gateway and counted == pod:
+                    yield "istio_requests_total", {**AT_GATEWAY, "pod": pod, "response_flags": flags}, count
         waiting = max(0, phase.running - 2 * int(QUEUE) * self.ready)
         for number in range(self.replicas):
-            of = {"namespace": "models", "app": "llama", "version": "stable", "pod": f"p{number}"}
+            of = {"namespace": "models", "app": "llama", "version": "stable", "pod": pod_name(number)}
             yield "up", {"job": "models/merged-metrics", **of}, float(phase.engines)
             if phase.engines and number < self.ready:
                 yield "tgi_queue_size", of, waiting / self.ready
                 yield "tgi_batch_current_size", of, (phase.running - waiting) / self.ready
+        if self.polls % 2:
+            self.told = list(self.deployments())
         if phase.kube_state_metrics:
-            of = {"namespace": "models", "deployment": "llama-stable"}
-            yield "kube_deployment_spec_replicas", of, float(self.replicas - self.floor)
-            missing = float(self.replicas - self.ready)
-            yield "kube_deployment_status_replicas_unavailable", of, missing
+            yield from self.told
+
+    def deployments(self) -> Iterator[Sample]:
+        of = {"namespace": "models", "deployment": "llama-stable"}
+        yield "kube_deployment_spec_replicas", of, float(self.replicas - self.floor)
+        yield "kube_deployment_status_replicas_unavailable", of, float(self.replicas - self.ready)
+        for number in range(self.replicas):
+            of = {"namespace": "models", "condition": "true", "pod": pod_name(number)}
+            yield "kube_pod_status_ready", of, float(number < self.ready)
 
 
 AT_GATEWAY = {
@@ -110,7 +138,6 @@ AT_GATEWAY = {
     "source_workload_namespace": "istio-ingress",
     "destination_service_name": "llama",
     "destination_service_namespace": "models",
-    "pod": "gateway-a",
 }
 BY_QUEUE: dict[str, Any] = {"queue_per_replica": QUEUE}
 BY_RATE: dict[str, Any] = {"requests_per_second_per_replica": RATE, "share": 1.0}
@@ -120,10 +147,15 @@ CALM = Phase(minutes=60)
 
 def run(phases: Sequence[Phase], *, floor: int = 0, minimum: int = 0, replicas: int = 0, **target: Any) -> list[Moment]:
     """Play phases one after the other, after a calm hour."""
-    scaled = scaled_object(
-        floor=floor, minimum=minimum, maximum=6, startup_seconds=600, deadline_seconds=1200, **target
+    world = World(
+        max(replicas, minimum),
+        floor=floor,
+        minimum=minimum,
+        maximum=6,
+        startup_seconds=600,
+        deadline_seconds=1200,
+        **target,
     )
-    world = World(scaled, floor, max(replicas, minimum))
     calm = list(world.play([CALM]))
     assert calm[-1].after == minimum
     return list(world.play(phases))
@@ -198,9 +230,10 @@ BUSY = Phase(minutes=30, rate=3.0, running=30)
 
 def test_the_policy_of_before_is_seen_to_do_harm() -> None:
     """Prod's until November 2026: the queue alone, and the idle time as KEDA's cooldown. It takes all at once."""
-    ours = scaled_object(floor=1, maximum=6, startup_seconds=1800, deadline_seconds=2400, **BY_QUEUE)
-    queue = next(trigger for trigger in ours.triggers if trigger.name == "queue")
-    world = World(replace(ours, triggers=(queue,), cooldown_seconds=15 * 60), 1, 0)
+    world = World(0, floor=1, maximum=6, startup_seconds=1800, deadline_seconds=2400, **BY_QUEUE)
+    load = f"{expression(LOAD, floor=1, **BY_QUEUE)} * {QUEUE}"
+    queue = Trigger(name="queue", query=load, threshold=QUEUE)
+    world.keda.scaled = replace(world.keda.scaled, triggers=(queue,), modifiers=None, cooldown_seconds=15 * 60)
     moments = list(world.play([CALM, BUSY, BUSY]))
     assert max(moment.after for moment in moments) == 3
     assert any("in one step beside a floor" in fault for fault in faults(moments, 1, BY_QUEUE))
@@ -243,7 +276,7 @@ def test_an_outage_changes_nothing_and_neither_does_its_return(
 
 
 def test_a_prometheus_that_has_lost_its_past_takes_nothing() -> None:
-    world = World(scaled_object(maximum=6, startup_seconds=600, deadline_seconds=1200, **BY_RATE), 0, 0)
+    world = World(0, maximum=6, startup_seconds=600, deadline_seconds=1200, **BY_RATE)
     there = list(world.play([CALM, BUSY]))[-1].after
     world.prometheus = Prometheus()
     moments = list(world.play([replace(BUSY, minutes=60)]))
@@ -282,6 +315,10 @@ def test_a_model_that_never_is_ready_is_given_up() -> None:
     assert (20 + 14) * MINUTE <= asleep <= (20 + 18) * MINUTE
 
 
-def test_the_queries_here_are_those_that_are_rendered() -> None:
-    """One ScaledVersion makes the ScaledObject that is recorded, and the one of these tests."""
-    assert [trigger.name for trigger in scaled_version(**BY_QUEUE).triggers()] == ["activity", "queue", "hold"]
+def test_without_the_formula_an_outage_takes_all() -> None:
+    """KEDA drops a trigger without an error while the HorizontalPodAutoscaler meets one: seen on its real operator."""
+    world = World(0, maximum=6, startup_seconds=600, deadline_seconds=1200, **BY_QUEUE)
+    world.keda.scaled = replace(world.keda.scaled, modifiers=None)
+    moments = list(world.play([CALM, BUSY, replace(BUSY, prometheus=False)]))
+    assert numbers(moments)[-2:] == [3, 0]
+    assert any("nobody knew" in fault for fault in faults(moments, 0, BY_QUEUE))

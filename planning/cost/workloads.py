@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitoring.queries import look_back_seconds
 from monitoring.scaling import stabilization_seconds
 from planning.cost.recorded import Recorded, at, each, number
 from planning.observed import scaled_version
 from planning.plan import Plan
 from planning.pools import COMPUTE_CLASS, FLOOR, GPU, PoolKind, elastic_order, falls_back
+from planning.recording_rules import RecordingRule, look_back_seconds, recording_rules
 from planning.schema import Capacity
 from planning.serving import floor_name
 
@@ -186,7 +186,7 @@ def _replicas(deployment: Recorded, resources: Sequence[Recorded]) -> tuple[int,
         if at(spec, "scaleTargetRef", "name") != name:
             continue
         if resource.type == SCALED_OBJECT:
-            return _keda(resource, spec)
+            return _keda(resource, spec, recording_rules(resources))
         if resource.type in AUTOSCALERS:
             window = number(at(spec, "behavior", "scaleDown", "stabilizationWindowSeconds"))
             least, most = number(at(spec, "minReplicas")), number(at(spec, "maxReplicas"))
@@ -197,7 +197,7 @@ def _replicas(deployment: Recorded, resources: Sequence[Recorded]) -> tuple[int,
     return count, count, 0.0
 
 
-def _keda(resource: Recorded, spec: Any) -> tuple[int, int, float]:
+def _keda(resource: Recorded, spec: Any, rules: Sequence[RecordingRule]) -> tuple[int, int, float]:
     paused = number(at(resource.inputs, "metadata", "annotations", PAUSED))
     if paused is not None:
         return int(paused), int(paused), 0.0
@@ -205,10 +205,11 @@ def _keda(resource: Recorded, spec: Any) -> tuple[int, int, float]:
     minimum, maximum = int(least or 0), int(100 if most is None else most)
     if minimum == 0:
         # Once none is wanted KEDA takes all away at once, past the HPA and its window: `cooldownPeriod` after the last
-        # poll at which a trigger was above 0, and a trigger may itself look back.
+        # poll at which a trigger was above 0, and a trigger may itself rest on what looks back.
         cooldown = number(at(spec, "cooldownPeriod"))
-        looks_back = [look_back_seconds(str(at(found, "metadata", "query"))) for found in each(at(spec, "triggers"))]
-        return 0, maximum, max(looks_back, default=0.0) + (KEDA_COOLDOWN_SECONDS if cooldown is None else cooldown)
+        queries = [str(at(found, "metadata", "query")) for found in each(at(spec, "triggers"))]
+        looks_back = max((look_back_seconds(query, rules) for query in queries), default=0.0)
+        return 0, maximum, looks_back + (KEDA_COOLDOWN_SECONDS if cooldown is None else cooldown)
     behavior = at(spec, "advanced", "horizontalPodAutoscalerConfig", "behavior")
     window = number(at(behavior, "scaleDown", "stabilizationWindowSeconds"))
     return minimum, maximum, HPA_STABILIZATION_SECONDS if window is None else window

@@ -12,6 +12,7 @@ from monitoring.engine_metrics import EngineMetrics
 from monitoring.scaling import ScaledVersion
 from planning.cold_start import DRIVER, IMAGE, NODE, WARM_UP, ColdStart
 from planning.memory import fit
+from planning.recording_rules import rules_of
 from planning.simulate.arrivals import DAY, BusinessHours, Constant, Lengths, Request, Shape, poisson
 from planning.simulate.engine import Batching, Limits, Replica, Timing
 from planning.simulate.platform import Platform, Series, Supply, Version, simulate
@@ -221,6 +222,7 @@ def days_with_sleep() -> Results:
             ),
         ),
         series=series,
+        rules=tuple(rules_of(scaled.rules())),
         supply=Supply(order=(Provisioning.SPOT,), tail_seconds=600),
         cold_start=ColdStart(parts=(NODE, DRIVER, IMAGE, WARM_UP)),
     )

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from monitoring.engine_metrics import EngineMetrics
 from planning.cost.recorded import Recorded, at, each, number
+from planning.recording_rules import RecordingRule, recording_rules, rests_on
 from planning.simulate.platform import Balancing, Gateway, Series
 from planning.simulate.scaled_object import ScaledObject, scaled_object_of
 
@@ -32,6 +33,8 @@ class DeployedModel:
     gateway: Gateway
     balancing: Balancing
     series: Series
+    rules: tuple[RecordingRule, ...]
+    """What the ScaledObjects' queries rest on."""
 
 
 def deployed_model(resources: Sequence[Recorded], model: str, engine: EngineMetrics) -> DeployedModel:
@@ -44,8 +47,16 @@ def deployed_model(resources: Sequence[Recorded], model: str, engine: EngineMetr
     shares = {
         str(at(to, "destination", "subset")): (number(at(to, "weight")) or 0.0) / 100 for to in each(at(route, "route"))
     }
+    versions, recorded = tuple(_versions(resources, model, shares)), recording_rules(resources)
+    needed = {
+        rule
+        for version in versions
+        for trigger in version.scaled.triggers
+        for rule in rests_on(trigger.query, recorded)
+    }
     return DeployedModel(
-        versions=tuple(_versions(resources, model, shares)),
+        versions=versions,
+        rules=tuple(rule for rule in recorded if rule in needed),
         gateway=_rules(policy, route),
         balancing=_BALANCING[str(at(policy, "loadBalancer", "simple") or "LEAST_REQUEST")],
         series=Series(

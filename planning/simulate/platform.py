@@ -17,6 +17,7 @@ from random import Random
 from monitoring.scaling import POLLING_SECONDS
 from planning.cold_start import NO_COLD_START, ColdStart
 from planning.drain import PRE_STOP_SECONDS
+from planning.recording_rules import RecordingRule
 from planning.simulate.arrivals import DAY, HOUR, Request
 from planning.simulate.engine import Batching, Limits, Replica, Served, Timing
 from planning.simulate.promql import Prometheus
@@ -169,9 +170,17 @@ class Platform:
     balancing: Balancing = Balancing.LEAST_OF_TWO
     gateway: Gateway = Gateway()
     series: Series = Series()
+    rules: tuple[RecordingRule, ...] = ()
+    """What Prometheus records of what it scrapes, after each scrape."""
     absences: Absences = Absences()
     gpus: int = 1
     """Of one replica."""
+
+
+KUBE_STATE_METRICS_SECONDS = 30.0
+"""How often it is scraped: kube-prometheus-stack's own interval."""
+
+_Sample = tuple[str, Mapping[str, str], float]
 
 
 class _State(StrEnum):
@@ -247,6 +256,8 @@ class Simulation:
         self._inside, self._inside_since, self._area, self._stay = 0, 0.0, 0.0, 0.0
         self._answered = self._ended = self._ended_before = self._pods = 0
         self._prometheus = Prometheus()
+        self._told: list[_Sample] = []
+        self._told_at = -math.inf
         self._spot_outages = sorted(platform.supply.outages)
         self._out_until = 0.0
         self.results = Results(seconds=seconds, gpus=platform.gpus)
@@ -696,6 +707,7 @@ class Simulation:
         answers = not _within(absences.prometheus, self._now)
         if answers:
             self._prometheus.scrape(self._now, self._samples())
+            self._prometheus.record(self._now, self._platform.rules)
         active = self._ended > self._ended_before or any(
             pod.replica.outstanding for group in self._groups for pod in group.pods if pod.replica is not None
         )
@@ -704,8 +716,11 @@ class Simulation:
             self._see(group, self._prometheus if answers else None, active=active)
         self._at(self._now + POLLING_SECONDS, self._tick)
 
-    def _samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    def _samples(self) -> Iterator[_Sample]:
         """Give what is scraped: of the gateway, of the pods, and of the Deployments by kube-state-metrics."""
+        if self._now >= self._told_at + KUBE_STATE_METRICS_SECONDS:
+            self._told, self._told_at = list(self._deployments()), self._now
+        yield from self._told
         series = self._platform.series
         yield "up", {"job": series.gateway_job, "namespace": series.gateway_namespace, "pod": "gateway"}, 1.0
         for flags, code, count in (("-", "200", self._answered), ("UH", "503", self._ended - self._answered)):
@@ -722,7 +737,11 @@ class Simulation:
                         yield series.queue, of, float(len(pod.replica.waiting))
                     if series.in_flight is not None:
                         yield series.in_flight, of, float(pod.replica.in_flight)
-            deployment = {"namespace": series.namespace, "deployment": version.workload}
+
+    def _deployments(self) -> Iterator[_Sample]:
+        for group in self._groups:
+            version, namespace = group.version, self._platform.series.namespace
+            deployment = {"namespace": namespace, "deployment": version.workload}
             wanted = group.wanted - version.floor
             ready = sum(pod.state is _State.READY and not pod.is_floor for pod in group.pods)
             yield "kube_deployment_spec_replicas", deployment, float(wanted)

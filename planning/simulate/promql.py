@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import promql_parser
 
+from planning.recording_rules import RecordingRule
+
 Labels = tuple[tuple[str, str], ...]
 """Sorted, without the name of the metric."""
 Vector = Mapping[Labels, float]
@@ -49,28 +51,48 @@ class Prometheus:
     _queries: dict[str, Evaluation] = field(default_factory=dict)
     _compiled: dict[str, Evaluation] = field(default_factory=dict)
     """By the text of the expression: many queries share parts."""
+    _recorded: set[str] = field(default_factory=set)
+    """Names of series that rules write."""
     _keep_seconds: float = LOOKBACK_SECONDS
     _change: int = 0
     """Counts series that came and went."""
 
     def scrape(self, time: float, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
         """Write samples of one scrape: name, labels, value. Series of before that are not in it are gone."""
-        told = set[int]()
-        for name, labels, value in samples:
-            key = tuple(sorted(labels.items()))
-            series = self._series.setdefault(name, {}).get(key)
-            if series is None:
-                series = self._series[name][key] = _Series(labels=labels, key=key)
-                self._change += 1
-            series.times.append(time)
-            series.values.append(value)
-            series.stale = False
-            told.add(id(series))
-        self._leave_out(time, told)
+        told = {id(self._written(time, *sample)) for sample in samples}
+        self._leave_out(time, told, [name for name in self._series if name not in self._recorded])
 
-    def _leave_out(self, time: float, told: set[int]) -> None:
-        for name, series in self._series.items():
+    def record(self, time: float, rules: Iterable[RecordingRule]) -> None:
+        """Evaluate recording rules, one after the other; what one of them gives no more is gone."""
+        for rule in rules:
+            self._recorded.add(rule.name)
+            told = {
+                id(self._written(time, rule.name, dict(labels) | dict(rule.labels), value))
+                for labels, value in _vector(self.ask(rule.expression, time)).items()
+            }
+            self._leave_out(time, told, [rule.name], dict(rule.labels))
+
+    def _written(self, time: float, name: str, labels: Mapping[str, str], value: float) -> _Series:
+        key = tuple(sorted(labels.items()))
+        series = self._series.setdefault(name, {}).get(key)
+        if series is None:
+            series = self._series[name][key] = _Series(labels=labels, key=key)
+            self._change += 1
+        series.times.append(time)
+        series.values.append(value)
+        series.stale = False
+        return series
+
+    def _leave_out(
+        self, time: float, told: set[int], names: Iterable[str], labels: Mapping[str, str] | None = None
+    ) -> None:
+        """End the series of these names, and with these labels, that were not told."""
+        wanted = (labels or {}).items()
+        for name in names:
+            series = self._series.get(name, {})
             for key, one in list(series.items()):
+                if not wanted <= one.labels.items():
+                    continue
                 if id(one) not in told and not one.stale:
                     one.stale = True
                     one.times.append(time)

@@ -1,5 +1,6 @@
 """A recorded ScaledObject, as KEDA and the HorizontalPodAutoscaler that it writes read it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +8,9 @@ from typing import Any, Final
 
 from planning.cost.recorded import at, each, number
 from planning.cost.workloads import HPA_STABILIZATION_SECONDS, KEDA_COOLDOWN_SECONDS, PAUSED
+
+HPA_TOLERANCE: Final = 0.1
+"""kube-controller-manager's --horizontal-pod-autoscaler-tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +58,18 @@ class Direction:
 
     stabilization_seconds: int
     limits: tuple[Limit, ...]
+    tolerance: float = HPA_TOLERANCE
+    """By how much of it the value may differ from the target without a change."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Modifiers:
+    """KEDA's `scalingModifiers` of one form, `TRIGGER ?? NUMBER`: a trigger's value, or the number without one."""
+
+    trigger: str
+    otherwise: float
+    target: float
+    activation_target: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +86,7 @@ class ScaledObject:
     down: Direction
     triggers: tuple[Trigger, ...]
     fallback: Fallback | None = None
+    modifiers: Modifiers | None = None
     paused_at: int | None = None
 
 
@@ -82,15 +99,14 @@ def scaled_object_of(inputs: Mapping[str, Any]) -> ScaledObject:
     """Read `metadata` and `spec`, with KEDA's and Kubernetes's defaults.
 
     Raises ValueError for what the simulator does not know: other triggers than Prometheus's, another metric type,
-    scaling modifiers, an idle replica count, another choice among limits than the widest.
+    another formula than `TRIGGER ?? NUMBER`, an idle replica count, another choice among limits than the widest.
     """
     spec = inputs["spec"]
     behavior = at(spec, "advanced", "horizontalPodAutoscalerConfig", "behavior")
-    unknown = [key for key in ("idleReplicaCount",) if key in spec]
-    if at(spec, "advanced", "scalingModifiers") is not None:
-        unknown.append("advanced.scalingModifiers")
-    if unknown:
-        raise ValueError(f"the simulator knows no {', '.join(unknown)} of a ScaledObject")
+    if "idleReplicaCount" in spec:
+        raise ValueError("the simulator knows no idleReplicaCount of a ScaledObject")
+    if at(spec, "fallback") is not None and at(spec, "advanced", "scalingModifiers") is not None:
+        raise ValueError("the simulator knows no fallback beside scalingModifiers of a ScaledObject")
     fallback, paused = at(spec, "fallback"), number(at(inputs, "metadata", "annotations", PAUSED))
     return ScaledObject(
         workload=str(at(spec, "scaleTargetRef", "name")),
@@ -109,7 +125,23 @@ def scaled_object_of(inputs: Mapping[str, Any]) -> ScaledObject:
             replicas=_whole(at(fallback, "replicas"), 0),
             behavior=FallbackBehavior(at(fallback, "behavior") or FallbackBehavior.STATIC),
         ),
+        modifiers=_modifiers(at(spec, "advanced", "scalingModifiers")),
         paused_at=None if paused is None else int(paused),
+    )
+
+
+def _modifiers(modifiers: Any) -> Modifiers | None:
+    if modifiers is None:
+        return None
+    formula = re.fullmatch(r"(\w+) \?\? ([0-9.]+)", str(at(modifiers, "formula")))
+    metric = at(modifiers, "metricType") or "AverageValue"
+    if formula is None or metric != "AverageValue":
+        raise ValueError(f"the simulator knows no formula {at(modifiers, 'formula')!r} with metric type {metric}")
+    return Modifiers(
+        trigger=formula[1],
+        otherwise=float(formula[2]),
+        target=float(at(modifiers, "target")),
+        activation_target=number(at(modifiers, "activationTarget")) or 0.0,
     )
 
 
@@ -132,6 +164,7 @@ def _direction(rules: Any, stabilization_seconds: int, limits: tuple[Limit, ...]
     return Direction(
         stabilization_seconds=_whole(at(rules, "stabilizationWindowSeconds"), stabilization_seconds),
         limits=declared or limits,
+        tolerance=HPA_TOLERANCE if (found := number(at(rules, "tolerance"))) is None else found,
     )
 
 

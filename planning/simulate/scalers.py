@@ -6,7 +6,7 @@ HorizontalPodAutoscaler do.
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -16,6 +16,10 @@ from planning.simulate.scaled_object import FallbackBehavior, Limit, ScaledObjec
 
 _MILLI: Final = 1000
 """KEDA hands values and thresholds on in whole thousandths: pkg/scalers/scaler.go of KEDA 2.21."""
+
+
+_Values = Mapping[str, tuple[float, bool] | None]
+"""Each trigger's value, and whether it is a fallback's; None is an error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,11 +95,9 @@ class Keda:
     _created_at: float | None = None
     _active_at: float | None = None
     _failures: dict[str, int] = field(default_factory=dict)
+    _failed_polls: int = 0
     _recommended: deque[tuple[float, int]] = field(default_factory=deque)
     _changes: deque[tuple[float, int]] = field(default_factory=deque)
-
-    TOLERANCE = 0.1
-    """kube-controller-manager's --horizontal-pod-autoscaler-tolerance."""
 
     def wanted(self, seen: Seen) -> int:
         """Decide as one poll of KEDA does, and where it changes nothing as one look of the HorizontalPodAutoscaler."""
@@ -105,10 +107,30 @@ class Keda:
             return self.floor + self.scaled.paused_at
         replicas = seen.replicas - self.floor
         values = {trigger.name: self._value(trigger, seen, replicas) for trigger in self.scaled.triggers}
-        scaled = self._scaled(values, replicas, seen.now)
+        scaled = self._scaled(self._polled(values, replicas), replicas, seen.now)
         if scaled == replicas > 0:
             scaled = self._autoscaled(values, replicas, seen.now)
         return self.floor + scaled
+
+    def _polled(self, values: _Values, replicas: int) -> _Values:
+        """Give what a poll finds: nothing at all, and no error either, where the HorizontalPodAutoscaler met one first.
+
+        That closes KEDA's cache of scalers, and a poll under way then leaves its triggers out (ClearScalersCache and
+        ErrCacheClosed in pkg/scaling). How often is chance: here every second poll that meets an error. At zero the
+        HorizontalPodAutoscaler asks nothing.
+        """
+        if replicas == 0 or None not in values.values():
+            return values
+        self._failed_polls += 1
+        return {} if self._failed_polls % 2 == 0 else values
+
+    def _composite(self, values: _Values) -> float | None:
+        """Evaluate the formula (calculateScalingModifiersFormula); None is an error."""
+        modifiers = self.scaled.modifiers
+        if modifiers is None or None in values.values():
+            return None
+        value = values.get(modifiers.trigger)
+        return modifiers.otherwise if value is None else value[0]
 
     def _value(self, trigger: Trigger, seen: Seen, replicas: int) -> tuple[float, bool] | None:
         """Give a trigger's value, and whether it is a fallback's; None is an error (GetMetricsWithFallback)."""
@@ -130,10 +152,10 @@ class Keda:
         }[fallback.behavior]
         return number * trigger.threshold, True
 
-    def _scaled(self, values: Mapping[str, tuple[float, bool] | None], replicas: int, now: float) -> int:
+    def _scaled(self, values: _Values, replicas: int, now: float) -> int:
         """Go from 0 to 1, and from any number to 0 (RequestScale, scaleToZeroOrIdle)."""
         scaled, failed = self.scaled, None in values.values()
-        if any(self._active(trigger, values[trigger.name]) for trigger in scaled.triggers):
+        if self._is_active(values):
             if replicas == 0:
                 self._active_at = now
                 return max(1, scaled.minimum)
@@ -149,35 +171,48 @@ class Keda:
             return 0 if since + patience < now else replicas
         return max(replicas, scaled.minimum)
 
-    @staticmethod
-    def _active(trigger: Trigger, value: tuple[float, bool] | None) -> bool:
-        return value is not None and (value[1] or value[0] > trigger.activation_threshold)
+    def _is_active(self, values: _Values) -> bool:
+        if (modifiers := self.scaled.modifiers) is not None:
+            composite = self._composite(values)
+            return composite is not None and composite > modifiers.activation_target
+        return any(
+            value[1] or value[0] > trigger.activation_threshold
+            for trigger in self.scaled.triggers
+            if (value := values.get(trigger.name)) is not None
+        )
 
-    def _autoscaled(self, values: Mapping[str, tuple[float, bool] | None], replicas: int, now: float) -> int:
+    def _autoscaled(self, values: _Values, replicas: int, now: float) -> int:
         """Decide on one replica or more (reconcileAutoscaler)."""
         minimum, maximum = max(1, self.scaled.minimum), self.scaled.maximum
         if not self._recommended:
             self._recommended.append((now, replicas))
         if not minimum <= replicas <= maximum:
             return self._changed(now, replicas, min(max(replicas, minimum), maximum))
-        proposals = [
-            self._proposal(trigger, value[0], replicas)
-            for trigger in self.scaled.triggers
-            if (value := values[trigger.name]) is not None
-        ]
+        metrics = list(self._metrics(values))
+        proposals = [self._proposal(target, value, replicas) for target, value in metrics if value is not None]
         proposed = max(proposals, default=0)
         # What some triggers propose counts upwards only while another fails (computeReplicasForMetrics).
-        if not proposals or (len(proposals) < len(values) and proposed < replicas):
+        if not proposals or (len(proposals) < len(metrics) and proposed < replicas):
             return replicas
         number = self._limited(now, replicas, self._stabilized(now, replicas, proposed))
         return self._changed(now, replicas, min(max(number, minimum), maximum))
 
-    def _proposal(self, trigger: Trigger, value: float, replicas: int) -> int:
+    def _metrics(self, values: _Values) -> Iterator[tuple[float, float | None]]:
+        """Yield each target with the value that the HorizontalPodAutoscaler compares with it; None is an error."""
+        if (modifiers := self.scaled.modifiers) is not None:
+            yield modifiers.target, self._composite(values)
+            return
+        for trigger in self.scaled.triggers:
+            value = values[trigger.name]
+            yield trigger.threshold, None if value is None else value[0]
+
+    def _proposal(self, target: float, value: float, replicas: int) -> int:
         """Divide the total among replicas (GetExternalPerPodMetricReplicas); a negative one counts as 0."""
-        usage, target = max(0, int(value * _MILLI)), int(trigger.threshold * _MILLI)
-        if abs(usage / (target * replicas) - 1) <= self.TOLERANCE:
+        usage, wanted = max(0, int(value * _MILLI)), int(target * _MILLI)
+        ratio = usage / (wanted * replicas)
+        if -self.scaled.down.tolerance <= ratio - 1 <= self.scaled.up.tolerance:
             return replicas
-        return -(-usage // target)
+        return -(-usage // wanted)
 
     def _stabilized(self, now: float, replicas: int, proposed: int) -> int:
         """Go up to the lowest number of the last time, down to the highest (stabilizeRecommendationWithBehaviors)."""

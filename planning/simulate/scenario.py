@@ -161,6 +161,7 @@ def scenario(plan: Plan, model: ModelPlan, options: Options, resources: Sequence
         balancing=options.balancing or deployed.balancing,
         gateway=deployed.gateway,
         series=deployed.series,
+        rules=deployed.rules,
         gpus=model.machine.gpus,
     )
     return Scenario(
