@@ -127,7 +127,7 @@ class ScaledVersion:
         return self.look_back_seconds + self.cooldown_seconds
 
     def rules(self) -> list[dict[str, object]]:
-        """Give the rules of one group: what is recorded, in the order in which it needs each other, and an alert.
+        """Give the recording rules of one group, in the order in which they need each other.
 
         `llm:wanted_replicas` is the greatest of three: for the load, those that must not go, and one for the idle time
         after somebody asked. That one alone wakes and lets sleep: the others are 0 where it is.
@@ -141,16 +141,7 @@ class ScaledVersion:
             WANTED: self._wanted(),
         }
         labels = {"namespace": self.namespace, "model": self.model, "version": self.version}
-        held = alert(
-            "LLMReplicasHeld",
-            f"{self._series(UNSEEN)} > 0",
-            lasting="15m",
-            severity="warning",
-            summary="No replica of a version goes, since nobody can say what its pods do.",
-            description="Prometheus does not see {{ $value }} pods of the gateway or of model {{ $labels.model }}, "
-            "version {{ $labels.version }}: its replicas stay, and are paid for, whether they are needed or not.",
-        )
-        return [*({"record": name, "expr": text, "labels": labels} for name, text in recorded.items()), held]
+        return [{"record": name, "expr": text, "labels": labels} for name, text in recorded.items()]
 
     def _wanted(self) -> str:
         """Say how many replicas there are to be, fractions and all; no element where a part is not known."""
@@ -273,11 +264,21 @@ class ScaledVersion:
 
 
 def scaling_groups(versions: Iterable[ScaledVersion]) -> list[dict[str, object]]:
-    """Give `spec.groups` of a PrometheusRule: one group a version, so that they are evaluated beside each other."""
-    return [
+    """Give `spec.groups` of a PrometheusRule: one a version, evaluated beside each other, and one of alerts."""
+    recorded: list[dict[str, object]] = [
         {"name": f"llm-scaling-{version.workload}", "interval": f"{RULES_SECONDS}s", "rules": version.rules()}
         for version in versions
     ]
+    held = alert(
+        "LLMReplicasHeld",
+        f"{UNSEEN} > 0",
+        lasting="15m",
+        severity="warning",
+        summary="No replica of a version goes, since nobody can say what its pods do.",
+        description="Prometheus does not see {{ $value }} pods of the gateway or of model {{ $labels.model }}, version "
+        "{{ $labels.version }}: its replicas stay, and are paid for, whether they are needed or not.",
+    )
+    return [*recorded, {"name": "llm-scaling", "rules": [held]}]
 
 
 def _minutes(seconds: float) -> int:

@@ -12,6 +12,7 @@ import preview
 from planning.cost.recorded import Recorded
 from planning.cost.recorded import recorded as read_recorded
 from planning.plan import Plan
+from planning.recording_rules import RecordingRule, recording_rules
 from preview import Snapshot
 from preview.document import document
 from preview.project import Override, load_project, load_stack
@@ -68,6 +69,18 @@ def resources_of(
 ) -> tuple[Recorded, ...]:
     """Give the recorded resources as the bill and the simulator read them."""
     return read_recorded([step["newState"] for step in document(recorded(stack, config=config, paths=paths))["steps"]])
+
+
+def rules_in(program: Snapshot) -> tuple[RecordingRule, ...]:
+    """Give every recording rule of a recorded program."""
+    return recording_rules(read_recorded([step["newState"] for step in document(program)["steps"]]))
+
+
+def rule_in(program: Snapshot, name: str, model: str, version: str = "stable") -> str:
+    """Give the query of a version's recorded series."""
+    wanted = {("model", model), ("version", version)}
+    [found] = (rule.expression for rule in rules_in(program) if rule.name == name and wanted <= set(rule.labels))
+    return found
 
 
 def decided(stack: str, config: Mapping[str, str], paths: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Plan:

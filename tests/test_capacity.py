@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from monitoring.scaling import LOAD
 from planning.explanation import explanation
 from planning.refusal import Refusal
 from planning.schema import Capacity
 from preview import Snapshot
-from tests.recording import Record, decided
+from tests.recording import Record, decided, rule_in
 
 REPLACED_BY = {
     # Fields with ForceNew, as far as a pool here has them: hashicorp/terraform-provider-google-beta at 93c65b2d60,
@@ -125,10 +126,10 @@ def test_floor_and_scaler_add_up(record: Record) -> None:
     scaled = program.named("llama-3-3-70b-stable-scaling").inputs["spec"]
     assert floor["replicas"] == 2
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 2)
-    trigger = next(trigger for trigger in scaled["triggers"] if trigger["name"] == "queue")
     # Four waiting requests a replica, and two replicas that are there anyway.
-    assert trigger["metadata"]["query"].startswith("clamp_min((sum(last_over_time(tgi_queue_size")
-    assert trigger["metadata"]["query"].endswith(" - 8, 0)")
+    load = rule_in(program, LOAD, "llama-3-3-70b")
+    assert load.startswith("(clamp_min((sum(last_over_time(tgi_queue_size")
+    assert load.endswith(" - 8, 0)) / 4")
     # What KEDA scales is asked for 0 to 2, and never put to sleep by idleness of callers while the floor works.
     assert scaled["scaleTargetRef"]["name"] == "llama-3-3-70b-stable"
 

@@ -23,11 +23,12 @@ from planning.checks import engine, vllm
 from planning.given import Given
 from planning.observed import engine_metrics
 from planning.plan import Plan
+from planning.recording_rules import rests_on
 from planning.refusal import Problem
 from planning.schema import WHAT_CAN_BE_READ, EngineName, Metrics, Model, NotRead, Stack
 from preview import Snapshot
-from tests.recording import Record, decided
-from tests.scaling import scaled_version
+from tests.recording import Record, decided, rules_in
+from tests.scaling import scaling_rules
 from tests.test_monitoring_dashboard import rules_of, series_of, without_macros
 from tests.test_program import DEPLOYMENT, SCALED_OBJECT, environment, pods, spec
 
@@ -183,10 +184,10 @@ def test_no_panel_is_without_its_series() -> None:
 
 
 def test_what_scales_it_asks_for_its_queue_and_its_batch() -> None:
-    assert series_of(queue("qwen", "stable", VLLM)) == {"vllm:num_requests_waiting"}
+    assert series_of(queue("qwen", "stable", VLLM)) == {"vllm:num_requests_waiting", "up"}
     assert series_of(asked_for("qwen", VLLM)) == {*GAUGES, "istio_requests_total", "up"}
-    made = scaled_version(model="qwen", engine=VLLM).triggers()
-    assert set().union(*(series_of(trigger.query) for trigger in made)) >= {*GAUGES, "kube_deployment_spec_replicas"}
+    made = scaling_rules(model="qwen", engine=VLLM)
+    assert set().union(*(series_of(rule.expression) for rule in made)) >= {*GAUGES, "kube_deployment_spec_replicas"}
 
 
 @pytest.mark.parametrize("name", ["llm:requests_total", "vllm:a-b", "vllm:x{", "vllm:x y", "", "INF", "on"])
@@ -202,7 +203,7 @@ def test_whatever_is_let_in_is_one_series(name: str) -> None:
         engine = EngineMetrics(queue=name)
     except ValueError:
         return
-    assert series_of(queue("qwen", "stable", engine)) == {name}
+    assert series_of(queue("qwen", "stable", engine)) == {name, "up"}
 
 
 def test_nobody_writes_a_colon_into_a_stack() -> None:
@@ -408,12 +409,13 @@ def test_keda_and_the_rules_ask_for_vllms_series(program: Snapshot) -> None:
         name
         for scaled in program.of_type(SCALED_OBJECT)
         for trigger in spec(scaled)["triggers"]
-        for name in series_of(trigger["metadata"]["query"])
+        for rule in rests_on(trigger["metadata"]["query"], rules_in(program))
+        for name in series_of(rule.expression)
     }
     assert asked >= GAUGES
     assert not [name for name in asked if name.startswith("tgi_")]
     [rules] = [r for r in program.resources if r.name == "models-rules"]
-    assert spec(rules)["groups"][:-1] == rule_groups([replace(SERVED, p95_seconds=None, availability=None)])
+    assert spec(rules)["groups"][:1] == rule_groups([replace(SERVED, p95_seconds=None, availability=None)])
 
 
 def test_tgi_gets_no_arguments(prod: Snapshot) -> None:

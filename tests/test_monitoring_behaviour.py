@@ -3,9 +3,9 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -15,14 +15,14 @@ from monitoring.queries import (
     asked_for,
     beyond,
     gateway_requests,
-    hold,
     queue,
     request_rate,
     starting,
     under_way,
-    within,
 )
 from monitoring.rules import rule_groups
+from monitoring.scaling import ASKED as ASKED_SERIES
+from monitoring.scaling import HELD, LOAD, UNSEEN, WANTED, scaling_groups
 from monitoring.served_model import ModelVersion, ServedModel
 from tests import promtools
 from tests.scaling import scaled_version
@@ -33,20 +33,28 @@ LLAMA = ServedModel(name="llama", versions=VERSIONS, p95_seconds=12, availabilit
 
 Value = float | Mapping[str, float]
 """What a query must give, to three digits: one element without labels, or each element by its labels."""
-Check = Callable[[Mapping[str, str], Sequence[tuple[str, str, Value]]], None]
+
+
+class Check(Protocol):
+    """Asserts what queries give at a time, over made-up series. `fields` are those of a version that is scaled."""
+
+    def __call__(
+        self, series: Mapping[str, str], expected: Sequence[tuple[str, str, Value]], **fields: Any
+    ) -> None: ...
 
 
 @pytest.fixture
 def check(tmp_path: Path, promtool: Path) -> Check:
-    """Assert what queries give at a time, over series that are scraped every 30 s from 0 on.
+    """Assert what queries give at a time, over series that are scraped every 30 s from 0 on, and rules every 15 s.
 
     Histories are in promtool's notation: `1x9` ten times 1, `0+2x9` from 0 in steps of 2, `_` nothing, `stale` gone.
     https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
     """
     rules = tmp_path / "rules.json"
-    rules.write_text(json.dumps({"groups": rule_groups([LLAMA])}))
 
-    def run(series: Mapping[str, str], expected: Sequence[tuple[str, str, Value]]) -> None:
+    def run(series: Mapping[str, str], expected: Sequence[tuple[str, str, Value]], **fields: Any) -> None:
+        scaled = scaling_groups([scaled_version(**fields)]) if fields else []
+        rules.write_text(json.dumps({"groups": [*rule_groups([LLAMA]), *scaled]}))
         test = {
             "interval": "30s",
             "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -63,7 +71,7 @@ def check(tmp_path: Path, promtool: Path) -> Check:
             ],
         }
         history = tmp_path / "history.json"
-        history.write_text(json.dumps({"rule_files": [rules.name], "evaluation_interval": "30s", "tests": [test]}))
+        history.write_text(json.dumps({"rule_files": [rules.name], "evaluation_interval": "15s", "tests": [test]}))
         done = subprocess.run([promtool, "test", "rules", history], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -75,7 +83,9 @@ def element(name: str, labels: Mapping[str, str]) -> str:
     return f"{name}{{{inside}}}"
 
 
-UP = {'up{job="istio-ingress/merged-metrics",pod="gateway-a"}': "1x200"}
+UP = {'up{job="istio-ingress/merged-metrics",pod="gateway-a"}': "1x400"}
+POD_UP = 'up{job="models/merged-metrics",app="llama",version="stable",pod="a"}'
+"""Scraped every 30 s, as all of these histories."""
 
 
 def at_gateway(model: str = "llama", pod: str = "gateway-a", code: str = "503", flags: str = "UH", **other: str) -> str:
@@ -101,6 +111,11 @@ def in_pod(metric: str, version: str = "stable", pod: str = "a", **other: str) -
     return element(metric, {"namespace": "models", "app": "llama", "version": version, "pod": pod, **other})
 
 
+def pod_up(version: str = "stable", pod: str = "a") -> str:
+    """Name a pod's scrapes."""
+    return element("up", {"job": "models/merged-metrics", "app": "llama", "version": version, "pod": pod})
+
+
 def times(first: int, last: int) -> list[str]:
     """Every evaluation, 30 s apart, from second to second inclusive."""
     return [f"{second}s" for second in range(first, last + 1, 30)]
@@ -122,7 +137,6 @@ def test_no_series_at_all_gives_zero_and_never_nothing(check: Check) -> None:
         gateway_requests("llama"),
         ASKS,
         asked_for("llama", ARR_COC),
-        within(asked_for("llama", TGI), 15),
         starting(["llama-stable"], 2400),
         under_way("llama", "stable", TGI),
         request_rate("llama", 0.9),
@@ -240,7 +254,7 @@ def test_gateway_pods_repeats_and_kinds_of_answer_add_up(check: Check) -> None:
 
 @pytest.mark.parametrize("gauge", ["tgi_batch_current_size", "tgi_queue_size"])
 def test_long_generation_keeps_awake_though_the_gateway_counts_it_at_its_end(check: Check, gauge: str) -> None:
-    series = {**UP, at_gateway(code="200", flags="-"): "1x100", in_pod(gauge): "0x9 1x49 0x40"}
+    series = {**UP, POD_UP: "1x100", at_gateway(code="200", flags="-"): "1x100", in_pod(gauge): "0x9 1x49 0x40"}
     check(
         series,
         [(ASKS, "270s", 0)]
@@ -249,18 +263,18 @@ def test_long_generation_keeps_awake_though_the_gateway_counts_it_at_its_end(che
     )
 
 
-def test_work_in_any_version_keeps_every_version_awake(check: Check) -> None:
-    wake = [
-        scaled_version(version=version, share=share).triggers()[0].query
-        for version, share in (("stable", 0.9), ("canary", 0.1))
-    ]
+@pytest.mark.parametrize(("version", "share"), [("stable", 0.9), ("canary", 0.1)])
+def test_work_in_any_version_keeps_every_version_awake(check: Check, version: str, share: float) -> None:
+    fields = {"version": version, "share": share}
     check(
-        {**UP, in_pod("tgi_batch_current_size", version="canary"): "0x9 3x20"},
-        [(query, time, value) for query in wake for time, value in (("270s", 0), ("300s", 1))],
+        {**UP, pod_up("canary"): "1x200", in_pod("tgi_batch_current_size", version="canary"): "0x9 3x20"},
+        [(f"max({ASKED_SERIES})", "270s", 0), (f"max({ASKED_SERIES})", "300s", 1)],
+        **fields,
     )
     check(
         {**UP, at_gateway(): "_x20 1x40"},
-        [(query, time, value) for query in wake for time, value in (("570s", 0), ("600s", 1), ("720s", 1))],
+        [(f"max({ASKED_SERIES})", time, value) for time, value in (("570s", 0), ("600s", 1), ("715s", 1))],
+        **fields,
     )
 
 
@@ -270,6 +284,8 @@ def test_engine_without_gauges_is_awake_by_its_requests(check: Check) -> None:
 
 def test_queue_is_the_total_over_the_replicas_of_one_version(check: Check) -> None:
     series = {
+        **{pod_up(pod=pod): "1x20" for pod in "ab"},
+        pod_up("canary", "c"): "1x20",
         in_pod("tgi_queue_size", pod="a"): "3x20",
         in_pod("tgi_queue_size", pod="b"): "4x20",
         in_pod("tgi_queue_size", version="canary", pod="c"): "50x20",
@@ -282,6 +298,7 @@ def test_queue_is_the_total_over_the_replicas_of_one_version(check: Check) -> No
 def test_a_floor_takes_its_part_of_the_load_and_the_rest_is_never_less_than_nothing(check: Check) -> None:
     waiting = queue("llama", "stable", TGI)
     series = {
+        **{pod_up(pod=pod): "1x40" for pod in ("floor", "elastic")},
         in_pod("tgi_queue_size", pod="floor"): "3x10 0x10 9x10",
         in_pod("tgi_queue_size", pod="elastic"): "4x10 1x10 8x10",
     }
@@ -304,28 +321,34 @@ def test_request_rate_is_shared_by_weight_and_leaves_out_who_knocks(check: Check
     check(series, [(request_rate("llama", 0.9), "10m", 5.4), (request_rate("llama", 0.1), "10m", 0.6)])
 
 
+@pytest.mark.parametrize("target", [{"requests_per_second_per_replica": 0.01}, {"queue_per_replica": 4.0}])
 @pytest.mark.parametrize("share", [0.9, 0.1])
 @pytest.mark.parametrize("floor", [0, 1])
-def test_no_other_trigger_is_active_while_activity_is_not(check: Check, share: float, floor: int) -> None:
-    """Where it is known what goes on: else `hold` keeps what there is."""
+def test_nothing_is_wanted_but_what_somebody_asks_for(
+    check: Check, share: float, floor: int, target: dict[str, Any]
+) -> None:
+    """Where it is known what goes on: else all that there are stay."""
     series = {
         **UP,
+        POD_UP: "1x200",
         at_gateway(code="200", flags="-"): "_x10 1x5 4x5 4x20 stale _x10 2x150",
         in_pod("tgi_queue_size"): "0x30 9x5 0x165",
         in_pod("tgi_batch_current_size"): "0x30 3x15 0x155",
         deployment("spec_replicas", "llama-stable"): "0x30 1x170",
         deployment("status_replicas_unavailable", "llama-stable"): "0x30 1x2 0x168",
     }
-    targets: tuple[dict[str, Any], ...] = ({"requests_per_second_per_replica": 0.01}, {"queue_per_replica": 4.0})
-    sets = [scaled_version(share=share, floor=floor, startup_seconds=300, **target).triggers() for target in targets]
+    memory = "[5m]" if floor else "[14m]"
     check(
         series,
         [
-            (f"({other.query}) > 0 unless ({activity.query}) == 1", time, {})
-            for activity, *others in sets
-            for other in others
-            for time in times(20 * 60, 95 * 60)
-        ],
+            (f"{WANTED} > 0 unless on() max_over_time({ASKED_SERIES}{memory}) == 1", time, {})
+            for time in times(25 * 60, 95 * 60)
+        ]
+        + [(f"max({LOAD}) > 0 unless on() {WANTED}", time, {}) for time in times(25 * 60, 95 * 60)],
+        share=share,
+        floor=floor,
+        startup_seconds=300,
+        **target,
     )
 
 
@@ -335,44 +358,62 @@ def deployment(what: str, name: str = "llama-stable", **other: str) -> str:
 
 
 def test_asleep_after_the_idle_time_and_not_before(check: Check) -> None:
-    awake = within(asked_for("llama", TGI), 15)
-    # One request at 10 min: seen for its window of 2 min, and remembered for 15 more, to the minute.
+    awake = f"max({WANTED})"
+    # One request at 40 min: seen for its window of 2 min, and remembered for 14 more; KEDA waits for one itself.
     check(
-        {**UP, at_gateway(): "_x20 1x60"},
-        [(awake, "570s", 0), *((awake, time, 1) for time in times(600, 1530)), (awake, "1640s", 0)],
+        {**UP, at_gateway(): "_x80 1x60", deployment("spec_replicas"): "1x200"},
+        [
+            (awake, "2370s", 0),
+            *((awake, time, 1) for time in times(2400, 2400 + 16 * 60 - 30)),
+            (awake, f"{2400 + 16 * 60 + 15}s", 0),
+        ],
+        startup_seconds=300,
     )
 
 
 def test_a_replica_that_starts_keeps_awake_and_one_that_never_does_not_for_ever(check: Check) -> None:
     query = starting(["llama-stable", "llama-canary"], 1200)
-    missing = deployment("status_replicas_unavailable")
+    missing, wanted = deployment("status_replicas_unavailable"), deployment("spec_replicas")
+    woken = {wanted: "0x10 1x90"}
     check(
-        {missing: "0x10 1x60 0x10"}, [(query, "270s", 0), (query, "330s", 1), (query, "1470s", 1), (query, "1530s", 0)]
+        {**woken, missing: "0x10 1x60 0x10"},
+        [(query, "270s", 0), (query, "330s", 1), (query, "1470s", 1), (query, "1530s", 0)],
     )
-    check({missing: "0x10 1x90"}, [(query, "20m", 1), (query, "30m", 0)])
+    check({**woken, missing: "0x10 1x90"}, [(query, "20m", 1), (query, "30m", 0)])
+    # Lost again and again, though nobody asked for one more.
+    check({wanted: "1x100", missing: "0x60 1x5 0x5 1x5 0x5 1x20"}, [(query, time, 0) for time in times(1500, 3000)])
     # Two pods of kube-state-metrics, one after the other, are one history.
     check(
         {
+            deployment("spec_replicas", instance="a"): "0x10 1x10 stale",
+            deployment("spec_replicas", instance="b"): "_x21 1x40",
             deployment("status_replicas_unavailable", instance="a"): "0x10 1x10 stale",
             deployment("status_replicas_unavailable", instance="b"): "_x21 1x40",
         },
         [(query, "15m", 1), (query, "28m", 0)],
     )
-    check({deployment("status_replicas_unavailable", "llama-2-stable"): "0x10 1x30"}, [(query, "10m", 0)])
+    other = "llama-2-stable"
+    check(
+        {
+            deployment("status_replicas_unavailable", other): "0x10 1x30",
+            deployment("spec_replicas", other): "0x10 1x30",
+        },
+        [(query, "10m", 0)],
+    )
 
 
-HOLD = hold("llama", "stable", "llama-stable", TGI, minutes=30)
+HOLD = f"max({HELD})"
+BY_RATE: dict[str, Any] = {"requests_per_second_per_replica": 2.0, "startup_seconds": 27 * 60}
+"""All are held for half an hour: 27 minutes, and three in which no new series of the gateway counts."""
 THREE = {deployment("spec_replicas"): "3x400"}
-POD_UP = 'up{job="models/merged-metrics",app="llama",version="stable",pod="a"}'
-"""Scraped every 30 s, as all of these histories."""
 
 
 def test_nothing_is_held_once_all_was_watched(check: Check) -> None:
-    check({**UP, **THREE, POD_UP: "1x200"}, [(HOLD, "28m", 3), (HOLD, "31m", 0), (HOLD, "60m", 0)])
+    check({**UP, **THREE, POD_UP: "1x200"}, [(HOLD, "28m", 3), (HOLD, "31m", 0), (HOLD, "60m", 0)], **BY_RATE)
 
 
 def test_nothing_that_sleeps_is_held(check: Check) -> None:
-    check({deployment("spec_replicas"): "0x400"}, [(HOLD, time, 0) for time in ("1m", "31m", "60m")])
+    check({deployment("spec_replicas"): "0x400"}, [(HOLD, time, 0) for time in ("1m", "31m", "60m")], **BY_RATE)
 
 
 @pytest.mark.parametrize(
@@ -388,14 +429,17 @@ def test_all_are_held_as_long_as_it_is_not_known(check: Check, series: dict[str,
     check(
         {**THREE, **series},
         [(HOLD, "39m", 0), (HOLD, "43m30s", 3), (HOLD, "44m", 3), (HOLD, f"{held_again_until + 2}m", 0)],
+        **BY_RATE,
     )
 
 
 def test_a_second_gateway_that_is_not_scraped_is_enough(check: Check) -> None:
     other = 'up{job="istio-ingress/merged-metrics",pod="gateway-b"}'
-    check({**UP, **THREE, other: "1x80 0x10 1x100"}, [(HOLD, "39m", 0), (HOLD, "43m30s", 3), (HOLD, "47m", 0)])
+    check(
+        {**UP, **THREE, other: "1x80 0x10 1x100"}, [(HOLD, "39m", 0), (HOLD, "43m30s", 3), (HOLD, "47m", 0)], **BY_RATE
+    )
     # One that is gone is not.
-    check({**UP, **THREE, other: "1x80 stale"}, [(HOLD, "42m", 0)])
+    check({**UP, **THREE, other: "1x80 stale"}, [(HOLD, "42m", 0)], **BY_RATE)
 
 
 def test_a_pod_that_ends_holds_nobody(check: Check) -> None:
@@ -407,37 +451,73 @@ def test_a_pod_that_ends_holds_nobody(check: Check) -> None:
     }
     series = {**UP, **THREE, POD_UP: "1x200", in_pod("tgi_batch_current_size"): "0x200"}
     every = [(HOLD, f"{second}s", 0) for second in range(2400, 3100, 15)]
-    check({**series, **drains, ends: "1x100 0x1 stale"}, every)
+    check({**series, **drains, ends: "1x100 0x1 stale"}, every, **BY_RATE)
     # A gateway pod that ends, or begins, fails a scrape as well.
     gateway = 'up{job="istio-ingress/merged-metrics",pod="gateway-b"}'
-    check({**series, gateway: "1x80 0x1 stale"}, every)
-    check({**series, gateway: "_x80 0x2 1x100"}, every)
+    check({**series, gateway: "1x80 0x1 stale"}, every, **BY_RATE)
+    check({**series, gateway: "_x80 0x2 1x100"}, every, **BY_RATE)
 
 
-def test_an_engine_that_was_restarted_and_has_told_nothing_yet_is_not_silent_for_long(check: Check) -> None:
-    """TGI has no series before its first request."""
-    series = {**UP, **THREE, POD_UP: "1x200", in_pod("tgi_batch_current_size"): "7x80 stale"}
-    check(series, [(HOLD, "43m30s", 3), (HOLD, "52m", 0)])
+def test_a_pod_holds_for_an_hour_after_it_was_last_seen(check: Check) -> None:
+    """TGI has no series before its first request: a restarted engine that nobody asks is silent as well."""
+    series = {**UP, **THREE, POD_UP: "1x400", in_pod("tgi_batch_current_size"): "7x80 stale"}
+    check(series, [(HOLD, "43m30s", 3), (HOLD, "95m", 3), (HOLD, "102m", 0)], **BY_RATE)
+    series = {**UP, **THREE, POD_UP: "1x80 0x300"}
+    check(series, [(HOLD, "43m30s", 3), (HOLD, "95m", 3), (HOLD, "102m", 0)], **BY_RATE)
 
 
-def test_nothing_is_said_while_kube_state_metrics_is_silent(check: Check) -> None:
-    busy = scaled_version(queue_per_replica=4.0).triggers()[-1].query
-    series = {**UP, in_pod("tgi_queue_size"): "9x100", in_pod("tgi_batch_current_size"): "9x100"}
-    check(series, [(f"count({query}) or vector(0)", "40m", 0) for query in (HOLD, busy)])
+def test_a_pod_that_was_never_scraped_holds_nobody_unless_it_is_ready(check: Check) -> None:
+    never = {pod_up(pod="llama-stable-7f9c-abcde"): "_x80 0x300"}
+    series = {**UP, **THREE, POD_UP: "1x400", **never}
+    check(series, [(HOLD, "60m", 0), (f"max({UNSEEN})", "60m", 0)], **BY_RATE)
+    ready = element(
+        "kube_pod_status_ready", {"namespace": "models", "condition": "true", "pod": "llama-stable-7f9c-abcde"}
+    )
+    for seen in (never, {}):
+        there = {**UP, **THREE, POD_UP: "1x400", **seen, ready: "_x80 1x300"}
+        check(there, [(HOLD, "39m", 0), (HOLD, "60m", 3), (f"max({UNSEEN})", "60m", 1)], **BY_RATE)
+    # Another version's pod is not this one's.
+    check({**UP, **THREE, ready.replace("stable-7f9c", "canary-7f9c"): "1x300"}, [(HOLD, "60m", 0)], **BY_RATE)
+
+
+@pytest.mark.parametrize("fields", [{**BY_RATE, "startup_seconds": 3600}, {"queue_per_replica": 4.0}])
+def test_while_kube_state_metrics_is_silent_its_last_word_counts_for_a_while(
+    check: Check, fields: dict[str, Any]
+) -> None:
+    """Then nothing is said: an error, on which nothing changes. A model that sleeps wakes all the same."""
+    said = f"count({WANTED}) or vector(0)"
+    busy = {in_pod("tgi_queue_size"): "9x200", in_pod("tgi_batch_current_size"): "9x200"}
+    series = {**UP, POD_UP: "1x200", **busy, deployment("spec_replicas"): "3x80 stale"}
+    check(series, [(said, "44m30s", 1), (HOLD, "44m30s", 3), (said, "46m", 0), (said, "70m", 0)], **fields)
+    asleep = {**UP, at_gateway(): "_x120 1x40"}
+    check(asleep, [(f"max({WANTED})", "59m30s", 0), (f"max({WANTED})", "60m30s", 1)], **fields)
+
+
+def test_a_prometheus_without_a_past_says_nothing_before_it_knows_the_pods(check: Check) -> None:
+    """Neither kube-state-metrics nor pods are scraped in its first minute: that is no model at zero."""
+    said = f"count({WANTED}) or vector(0)"
+    series = {next(iter(UP)): "_ 1x100", POD_UP: "_x4 1x100", deployment("spec_replicas"): "_x4 3x100"}
+    check(series, [(said, "1m", 0), (said, "90s", 0), (f"max({WANTED})", "150s", 3)], **BY_RATE)
 
 
 @pytest.mark.parametrize(("floor", "held"), [(0, (3, 3, 2, 0)), (1, (3, 3, 1, 0)), (2, (3, 2, 0, 0))])
 def test_requests_under_way_hold_the_replicas_that_they_need(check: Check, floor: int, held: tuple[int, ...]) -> None:
     """A queue of four a replica: 40, 16, 8 and none under way, of which the floor may have four waiting for each."""
-    query = scaled_version(floor=floor, queue_per_replica=4.0).triggers()[-1].query
     series = {
         **UP,
         **THREE,
+        **{pod_up(pod=pod): "1x200" for pod in "ab"},
         in_pod("tgi_queue_size"): "0x400",
         in_pod("tgi_batch_current_size", pod="a"): "20x100 8x20 4x20 0x20",
         in_pod("tgi_batch_current_size", pod="b"): "20x100 8x20 4x20 0x20",
     }
-    check(series, [(query, time, number) for time, number in zip(("45m", "55m", "65m", "75m"), held, strict=True)])
+    at = ("45m", "55m", "65m", "75m")
+    check(
+        series,
+        [(f"ceil({HOLD})", time, number) for time, number in zip(at, held, strict=True)],
+        floor=floor,
+        queue_per_replica=4.0,
+    )
 
 
 def test_rules_keep_counters_by_pod_under_the_names_that_readers_use(check: Check) -> None:

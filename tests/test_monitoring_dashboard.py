@@ -18,7 +18,7 @@ from monitoring.queries import gateway_requests
 from monitoring.rules import rule_groups
 from monitoring.served_model import ModelVersion, OwnPanel, ServedModel
 from monitoring.spend import NodePrice, Provisioning, spend_groups
-from tests.scaling import scaled_version
+from tests.scaling import scaling_rules
 
 ARR_COC_QUERIES = (
     "rate(arr_coc_requests_total[5m])",
@@ -129,10 +129,10 @@ QUERIES = {
     **{rule["alert"]: rule["expr"] for rule in spend_of(*MODELS) if "alert" in rule},
     "gateway_requests": gateway_requests("m"),
     **{
-        f"{trigger.name} {floor} {target}": trigger.query
+        f"{rule.name} {floor} {target}": rule.expression
         for floor in (0, 1)
         for target in ("requests_per_second_per_replica", "queue_per_replica")
-        for trigger in scaled_version(floor=floor, **{target: 4.0}).triggers()
+        for rule in scaling_rules(floor=floor, **{target: 4.0})
     },
 }
 
@@ -141,7 +141,7 @@ QUERIES = {
 def test_every_query_parses_and_reads_series_that_somebody_offers(query: str) -> None:
     names = series_of(without_macros(query))
     assert names or query.startswith("vector(")
-    assert names <= KNOWN_SERIES | {rule["record"] for rule in RULES}
+    assert names <= KNOWN_SERIES | {rule["record"] for rule in RULES} | {rule.name for rule in scaling_rules()}
 
 
 def test_names_of_the_engine_reach_no_panel_but_its_own() -> None:

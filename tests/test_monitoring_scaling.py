@@ -10,38 +10,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.engine_metrics import EngineMetrics
-from monitoring.queries import look_back_seconds
-from monitoring.scaling import PrometheusTrigger, replicas_for
-from tests.scaling import scaled_version
+from monitoring.scaling import ASKED, LOAD, WANTED, replicas_for
+from planning.recording_rules import look_back_seconds, rests_on
+from tests.scaling import expression, scaled_object, scaled_version, scaling_rules
 
 COUNTERS_ONLY = EngineMetrics(requests="arr_coc_requests_total")
 
 
-def of_version(**fields: Any) -> tuple[PrometheusTrigger, ...]:
-    return scaled_version(**fields).triggers()
-
-
-def names(**fields: Any) -> list[str]:
-    return [trigger.name for trigger in of_version(**fields)]
-
-
-def test_what_may_sleep_has_its_wake_up_first() -> None:
-    assert names() == ["activity", "queue", "hold"]
-    assert names(requests_per_second_per_replica=2) == ["activity", "request-rate", "hold"]
+def sleeps(**fields: Any) -> bool:
+    """Whether the idle time is in what is wanted."""
+    return f"max_over_time({ASKED}" in expression(WANTED, **fields)
 
 
 def test_every_version_of_a_model_wakes_on_the_same_signal() -> None:
-    stable, canary = of_version(version="stable", share=0.9), of_version(version="canary", share=0.1)
-    assert stable[0] == canary[0]
-    assert stable[1] != canary[1]
+    stable, canary = {"version": "stable", "share": 0.9}, {"version": "canary", "share": 0.1}
+    by_rate = {"requests_per_second_per_replica": 2.0}
+    assert expression(ASKED, **stable, **by_rate) == expression(ASKED, **canary, **by_rate)
+    assert expression(LOAD, **stable, **by_rate) != expression(LOAD, **canary, **by_rate)
 
 
-def test_what_never_sleeps_has_no_wake_up() -> None:
-    assert names(minimum=1) == ["queue", "hold"]
+@pytest.mark.parametrize(("fields", "awake"), [({}, True), ({"minimum": 1}, False), ({"share": 0}, False)])
+def test_only_what_may_sleep_and_has_traffic_is_woken(fields: dict[str, Any], *, awake: bool) -> None:
+    assert sleeps(**fields) is awake
 
 
-def test_version_without_traffic_is_not_woken() -> None:
-    assert names(share=0) == ["queue", "hold"]
+def test_each_rule_needs_only_those_before_it() -> None:
+    """Prometheus evaluates a group in its order, and a later rule reads what an earlier one has just written."""
+    for fields in ({}, {"floor": 1}, {"requests_per_second_per_replica": 2.0}):
+        rules = scaling_rules(**fields)
+        for place, rule in enumerate(rules):
+            assert {read.name for read in rests_on(rule.expression, rules)} <= {one.name for one in rules[:place]}
+        [trigger] = scaled_object(**fields).triggers
+        assert rests_on(trigger.query, rules) == rules
 
 
 @given(rate=st.integers(0, 1000), per_replica=st.integers(1, 100), floor=st.integers(1, 5), most=st.integers(1, 10))
@@ -55,18 +55,15 @@ def test_a_floor_and_what_is_scaled_beside_it_are_as_many_as_without_a_floor(
 
 
 def test_a_floor_leaves_its_part_out_of_the_load() -> None:
-    _, load, _ = of_version(floor=2, queue_per_replica=4)
-    assert load.query.endswith(" - 8, 0)")
-    assert load.threshold == 4
-    _, load, _ = of_version(floor=3, requests_per_second_per_replica=0.5)
-    assert load.query.endswith(" - 1.5, 0)")
+    assert expression(LOAD, floor=2, queue_per_replica=4).endswith(" - 8, 0)) / 4")
+    assert expression(LOAD, floor=3, requests_per_second_per_replica=0.5).endswith(" - 1.5, 0)) / 0.5")
 
 
 def test_beside_a_floor_only_what_it_leaves_over_wakes() -> None:
     """The model is awake anyway: a request at the gateway is no reason to buy a second replica."""
-    activity, load, _ = of_version(floor=1)
-    assert load.query in activity.query
-    assert "istio_requests_total" not in activity.query
+    load, asked = expression(LOAD, floor=1), expression(ASKED, floor=1)
+    assert load.removesuffix(" / 4") in asked
+    assert "istio_requests_total" not in asked
 
 
 @pytest.mark.parametrize(
@@ -90,7 +87,8 @@ def test_beside_a_floor_the_others_go_one_by_one(
     if floor:
         assert scaled.cooldown_seconds > down["stabilizationWindowSeconds"] + steps
     # What is rendered says the same, and so does what the bill reads from it.
-    asleep = max(look_back_seconds(trigger["metadata"]["query"]) for trigger in spec["triggers"])
+    rules = scaling_rules(floor=floor, maximum=maximum, idle_minutes=idle, startup_seconds=startup)
+    asleep = look_back_seconds(spec["triggers"][0]["metadata"]["query"], rules)
     assert asleep + spec["cooldownPeriod"] == minutes * 60
 
 
@@ -99,7 +97,7 @@ def test_there_is_no_fallback_and_an_empty_answer_is_an_error() -> None:
     for fields in ({}, {"minimum": 1}, {"floor": 1}, {"requests_per_second_per_replica": 2.0}):
         spec: Any = scaled_version(**fields).scaled_object("http://prometheus")
         assert "fallback" not in spec
-        assert {trigger["metadata"]["ignoreNullValues"] for trigger in spec["triggers"]} == {"false"}
+        assert [trigger["metadata"]["ignoreNullValues"] for trigger in spec["triggers"]] == ["false"]
 
 
 @pytest.mark.parametrize(
@@ -116,37 +114,38 @@ def test_exactly_one_target_is_taken(target: dict[str, Any]) -> None:
 )
 def test_engine_without_both_gauges_cannot_be_scaled_by_its_queue(engine: EngineMetrics, match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        of_version(engine=engine)
+        scaling_rules(engine=engine)
 
 
 def test_spec_is_what_keda_takes() -> None:
-    activity, rate, _ = of_version(requests_per_second_per_replica=2.5)
-    assert rate.spec("http://prometheus-operated.monitoring:9090") == {
-        "type": "prometheus",
-        "name": "request-rate",
+    spec: Any = scaled_version().scaled_object("http://prometheus-operated.monitoring:9090")
+    assert spec["triggers"] == [
+        {
+            "type": "prometheus",
+            "name": "wanted",
+            "metricType": "AverageValue",
+            "metadata": {
+                "serverAddress": "http://prometheus-operated.monitoring:9090",
+                "query": 'max(llm:wanted_replicas{namespace="models",model="llama",version="stable"})',
+                "threshold": "1",
+                "ignoreNullValues": "false",
+            },
+        }
+    ]
+    assert spec["advanced"]["scalingModifiers"] == {
+        "formula": "wanted ?? 1",
+        "target": "1",
+        "activationTarget": "0",
         "metricType": "AverageValue",
-        "metadata": {
-            "serverAddress": "http://prometheus-operated.monitoring:9090",
-            "query": rate.query,
-            "threshold": "2.5",
-            "activationThreshold": "0",
-            "ignoreNullValues": "false",
-        },
     }
-    metadata = activity.spec("http://prometheus")["metadata"]
-    assert isinstance(metadata, dict)
-    assert metadata["threshold"] == "1"
 
 
 @pytest.mark.parametrize("target", [{"requests_per_second_per_replica": 2.0}, {"queue_per_replica": 4.0}])
-def test_load_is_a_total_because_keda_divides_it_by_the_replicas(target: dict[str, Any]) -> None:
-    """An average under AverageValue is divided twice: such a trigger never reaches its threshold."""
-    load, _ = of_version(share=1, minimum=1, **target)
-    expression = promql_parser.parse(load.query)
-    assert isinstance(expression, promql_parser.BinaryExpr)
-    total = expression.lhs
-    while isinstance(total, promql_parser.BinaryExpr):
-        total = total.lhs
+def test_load_is_a_total_because_the_autoscaler_divides_it_by_the_replicas(target: dict[str, Any]) -> None:
+    """An average under AverageValue is divided twice: it never reaches its target."""
+    total = promql_parser.parse(expression(LOAD, share=1, minimum=1, **target))
+    while isinstance(total, promql_parser.BinaryExpr | promql_parser.ParenExpr):
+        total = total.lhs if isinstance(total, promql_parser.BinaryExpr) else total.expr
     assert isinstance(total, promql_parser.AggregateExpr)
     assert (str(total.op), total.modifier) == ("sum", None)
 

@@ -13,6 +13,7 @@ from monitoring.alerts import RUNBOOKS
 from monitoring.dashboard import serving_dashboard
 from monitoring.engine_metrics import EngineMetrics
 from monitoring.rules import rule_groups
+from monitoring.scaling import scaling_groups
 from monitoring.served_model import ModelVersion, ServedModel
 from monitoring.spend import (
     ACCELERATOR,
@@ -26,6 +27,7 @@ from monitoring.spend import (
 )
 from planning import pools
 from tests.recording import ROOT, Record
+from tests.scaling import scaled_version
 from tests.test_monitoring_behaviour import element
 
 LLAMA = ServedModel(name="llama", versions=(ModelVersion(name="stable", share=1),))
@@ -405,7 +407,8 @@ def test_an_unknown_price_is_no_series() -> None:
 
 def test_rules_and_alerts_pass_promtool(tmp_path: Path, promtool: Path) -> None:
     file = tmp_path / "rules.json"
-    file.write_text(json.dumps({"groups": groups()}))
+    scaled = scaling_groups([scaled_version(), scaled_version(version="canary", requests_per_second_per_replica=2.0)])
+    file.write_text(json.dumps({"groups": [*groups(), *scaled]}))
     done = subprocess.run(
         [promtool, "check", "rules", "--lint=all", "--lint-fatal", file], capture_output=True, text=True, check=False
     )
@@ -414,8 +417,9 @@ def test_rules_and_alerts_pass_promtool(tmp_path: Path, promtool: Path) -> None:
 
 def test_every_alert_says_what_to_do() -> None:
     headings = re.findall(r"^## (\w+)$", (ROOT / RUNBOOKS).read_text(encoding="utf-8"), re.MULTILINE)
-    fired = [rule for rule in groups()[-1]["rules"] if "alert" in rule]
-    assert [rule["alert"] for rule in fired] == [UNPRICED, MAXIMUM, FORECAST]
+    every: list[Any] = [*groups(), *scaling_groups([scaled_version()])]
+    fired = [rule for group in every for rule in group["rules"] if "alert" in rule]
+    assert [rule["alert"] for rule in fired] == [UNPRICED, MAXIMUM, FORECAST, "LLMReplicasHeld"]
     for rule in fired:
         assert rule["annotations"].keys() == {"summary", "description", "runbook"}
         assert rule["annotations"]["runbook"] == f"{RUNBOOKS}#{rule['alert'].lower()}"

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from monitoring.queries import look_back_seconds
+from monitoring.scaling import ASKED, HELD, LOAD, WANTED
 from planning.cold_start import DRIVER, IMAGE, NODE
+from planning.recording_rules import look_back_seconds, rests_on
 from preview import Refused, Resource, Snapshot
 from preview.values import plain
-from tests.recording import PROJECT_NUMBER, Record
+from tests.recording import PROJECT_NUMBER, Record, rule_in, rules_in
 
 POOL = "gcp:container/nodePool:NodePool"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -421,29 +422,26 @@ def test_models_answer_the_gateway_and_prometheus_alone(program: Snapshot) -> No
 def test_arr_coc_sleeps_after_a_quarter_of_an_hour_and_grows_to_ten_on_its_request_rate(prod: Snapshot) -> None:
     scaled = spec(prod.named("arr-coc-0-1-stable-scaling"))
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 10, 60)
-    assert [t["name"] for t in scaled["triggers"]] == ["activity", "request-rate", "hold"]
+    [trigger] = scaled["triggers"]
     # Fourteen minutes in which nobody asked, and a minute of KEDA's own.
-    assert look_back_seconds(scaled["triggers"][0]["metadata"]["query"]) == 14 * 60
-    assert scaled["triggers"][1]["metadata"]["threshold"] == "2"
+    assert look_back_seconds(trigger["metadata"]["query"], rules_in(prod)) == 14 * 60
+    assert rule_in(prod, LOAD, "arr-coc-0-1").endswith(") / 2")
     assert prod.outputs["models"]["arr-coc-0-1"]["replicas"] == {"minimum": 0, "normal": 3, "maximum": 10}
 
 
 def test_tgi_scales_on_its_queue(prod: Snapshot) -> None:
     for version in ("stable", "canary"):
-        scaled = spec(prod.named(f"llama-3-3-70b-{version}-scaling"))
-        load, hold = scaled["triggers"][-2:]
-        assert (load["name"], hold["name"]) == ("queue", "hold")
-        assert f'version="{version}"' in load["metadata"]["query"]
-        assert "tgi_batch_current_size" in hold["metadata"]["query"], "an empty queue is no reason to take a replica"
+        load, held = (rule_in(prod, name, "llama-3-3-70b", version) for name in (LOAD, HELD))
+        assert f'tgi_queue_size{{namespace="models",app="llama-3-3-70b",version="{version}"}}' in load
+        assert "tgi_batch_current_size" in held, "an empty queue is no reason to take a replica"
 
 
 def test_all_versions_of_a_model_wake_on_one_signal(record: Record) -> None:
     asleep = {"models[1].scaling.min": "0", "models[1].scaling.baseOnDemandReplicas": "0"}
     program = record("prod", paths=asleep)
-    wakes = [spec(program.named(f"llama-3-3-70b-{version}-scaling"))["triggers"][0] for version in ("stable", "canary")]
-    assert wakes[0] == wakes[1]
-    assert wakes[0]["name"] == "activity"
-    assert 'destination_service_name="llama-3-3-70b"' in wakes[0]["metadata"]["query"]
+    stable, canary = (rule_in(program, ASKED, "llama-3-3-70b", version) for version in ("stable", "canary"))
+    assert stable == canary
+    assert 'destination_service_name="llama-3-3-70b"' in stable
 
 
 def test_a_version_without_traffic_stays_asleep(record: Record) -> None:
@@ -452,7 +450,7 @@ def test_a_version_without_traffic_stays_asleep(record: Record) -> None:
     parked = program.named("llama-3-3-70b-canary-scaling").inputs
     assert parked["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
     assert parked["spec"]["minReplicaCount"] == 0
-    assert all(t["name"] != "activity" for t in parked["spec"]["triggers"])
+    assert ASKED + "{" not in rule_in(program, WANTED, "llama-3-3-70b", "canary")
 
 
 def test_a_model_is_not_put_to_sleep_while_it_loads(program: Snapshot) -> None:
@@ -462,8 +460,9 @@ def test_a_model_is_not_put_to_sleep_while_it_loads(program: Snapshot) -> None:
     for scaled in sleepers:
         target = spec(scaled)["scaleTargetRef"]["name"]
         probe = pods(program)[target]["spec"]["containers"][0]["startupProbe"]
-        asked = spec(scaled)["triggers"][0]["metadata"]["query"]
-        missing = r'kube_deployment_status_replicas_unavailable{[^}]*deployment=~"([^"]*)"}\[(\d+)s\]'
+        model, _, version = target.rpartition("-")
+        asked = rule_in(program, ASKED, model, version)
+        missing = r'min_over_time\(kube_deployment_spec_replicas{[^}]*deployment=~"([^"]*)"}\[(\d+)s\]'
         [names, seconds] = re.search(missing, asked).groups()  # type: ignore[union-attr]
         assert target in names.split("|")
         assert int(seconds) >= probe["periodSeconds"] * probe["failureThreshold"] + NODE.most + DRIVER.most + IMAGE.most
@@ -475,8 +474,13 @@ def test_the_queries_select_what_is_scraped(program: Snapshot) -> None:
     jobs = {f"{made.inputs['metadata']['namespace']}/{made.inputs['metadata']['name']}" for made in monitors}
     deployments = {made.inputs["metadata"]["name"] for made in program.of_type("kubernetes:apps/v1:Deployment")}
     scaled = program.of_type(SCALED_OBJECT)
-    queries = [trigger["metadata"]["query"] for made in scaled for trigger in spec(made)["triggers"]]
-    assert queries
+    queries = [
+        rule.expression
+        for made in scaled
+        for trigger in spec(made)["triggers"]
+        for rule in rests_on(trigger["metadata"]["query"], rules_in(program))
+    ]
+    assert len(queries) == 6 * len(scaled)
     selected = {(label, value) for query in queries for label, value in re.findall(r'(\w+)=~?"([^"]*)"', query)}
     assert {value for label, value in selected if label == "job"} == jobs
     named = {name for label, value in selected if label == "deployment" for name in value.split("|")}

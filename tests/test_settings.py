@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 import preview
-from monitoring.queries import look_back_seconds
+from monitoring.scaling import ASKED, LOAD
+from planning.recording_rules import look_back_seconds
 from planning.refusal import Refusal
 from planning.schema import Batching, Declared, Gpu, Metrics, Model, Objective, Rollout, Scaling, Stack, Version
 from preview import Refused, Secret, Snapshot, policies
 from settings import KEYS, NAMESPACE, TOKEN_KEY
-from tests.recording import ROOT, Record, decided
+from tests.recording import ROOT, Record, decided, rule_in, rules_in
 
 POOL = "gcp:container/nodePool:NodePool"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -66,7 +67,14 @@ CLUSTER, SYSTEM, STABLE = "cluster-control-plane", "cluster-system", "llama-3-3-
 def asleep_seconds(program: Snapshot) -> float:
     """How long nobody asks until arr-coc-0-1 sleeps: what its wake-up remembers, and KEDA's cooldown."""
     spec = program.named("arr-coc-0-1-stable-scaling").inputs["spec"]
-    return look_back_seconds(spec["triggers"][0]["metadata"]["query"]) + float(spec["cooldownPeriod"])
+    return look_back_seconds(spec["triggers"][0]["metadata"]["query"], rules_in(program)) + float(
+        spec["cooldownPeriod"]
+    )
+
+
+def scaling(name: str, model: str) -> Reader:
+    """Read the query of a version's recorded series."""
+    return lambda program: rule_in(program, name, model)
 
 
 ARR, POD = "arr-coc-0-1-stable", "spec.template.spec"
@@ -139,7 +147,7 @@ MODEL_EFFECTS: list[tuple[str, str, Reader, Any]] = [
     ("[0].metrics.path", "/stats", at("arr-coc-0-1-traffic-routes", "spec.http.0.match.0.uri.exact"), "/stats"),
     ("[0].metrics.requests", "asked_total", shown(r"rate\(asked_total\[5m\]\)"), True),
     ("[0].metrics.latencySeconds", "took_seconds", shown(r"rate\(took_seconds_bucket\[5m\]\)"), True),
-    ("[0].metrics.inFlight", "running", lambda p: "running" in str(at(f"{ARR}-scaling", "spec.triggers.0")(p)), True),
+    ("[0].metrics.inFlight", "running", lambda p: "running" in scaling(ASKED, "arr-coc-0-1")(p), True),
     ("[0].metrics.averages.relevance", "patch_type", shown(r"avg\(relevance\) by \(patch_type\)"), True),
     ("[1].environment.LOG_LEVEL", "debug", env(STABLE, "LOG_LEVEL"), "debug"),
     (
@@ -159,14 +167,14 @@ MODEL_EFFECTS: list[tuple[str, str, Reader, Any]] = [
         1,
     ),
     ("[0].batchTolerant", "false", lambda p: "arr-coc-0-1 lives on spot" in str(p.diagnostics), True),
-    ("[0].scaling.requestsPerSecondPerReplica", "4", at(f"{ARR}-scaling", "spec.triggers.1.metadata.threshold"), "4"),
+    ("[0].scaling.requestsPerSecondPerReplica", "4", lambda p: scaling(LOAD, "arr-coc-0-1")(p)[-5:], ") / 4"),
     (
         "[0].scaling.normalRequestsPerSecond",
         "12",
         lambda p: p.outputs["models"]["arr-coc-0-1"]["replicas"]["normal"],
         6,
     ),
-    ("[1].scaling.queuePerReplica", "9", at(f"{STABLE}-scaling", "spec.triggers.0.metadata.threshold"), "9"),
+    ("[1].scaling.queuePerReplica", "9", lambda p: scaling(LOAD, "llama-3-3-70b")(p)[-5:], ") / 9"),
     ("[1].rollout.versions[1].name", "trial", at("llama-3-3-70b-traffic-rule", "spec.subsets.1.name"), "trial"),
     ("[1].rollout.versions[1].revision", "b" * 40, env("llama-3-3-70b-canary", "REVISION"), "b" * 40),
     (
@@ -292,7 +300,7 @@ def own_model(**metrics: str) -> str:
 
 def test_a_custom_engine_may_scale_on_its_own_queue(record: Record) -> None:
     program = record("prod", config={"models": own_model(queue="waiting", inFlight="running")})
-    assert "waiting" in at("own-stable-scaling", "spec.triggers.1.metadata.query")(program)
+    assert "waiting" in scaling(LOAD, "own")(program)
 
 
 NEWEST = {

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -33,7 +34,7 @@ from planning.simulate.platform import (
 from planning.simulate.results import Provisioning, Results, Use, quantiles
 from planning.simulate.scalers import AlwaysOn, HuggingFaceEndpoint, Keda, Scaler, Schedule, Seen
 from tests.queueing import TIMING, erlang_c, kiefer_wolfowitz, markovian, roomy
-from tests.scaling import scaled_object
+from tests.scaling import scaled_object, scaling_rules
 
 SPOT, ON_DEMAND = Provisioning.SPOT, Provisioning.ON_DEMAND
 STEP = 0.1
@@ -129,16 +130,20 @@ SERIES = Series(service="llama", app="llama", queue="tgi_queue_size", in_flight=
 """As the queries of tests.scaling select."""
 
 
-def scaler(name: str, floor: int, maximum: int, **fields: Any) -> Keda:
-    """Scale a version of the model by the queries that would be rendered for it."""
-    beside = scaled_object(
-        version=name,
-        versions=(name,),
-        floor=floor,
-        maximum=max(1, maximum - floor),
-        **({"startup_seconds": 60, "deadline_seconds": 300} | fields),
-    )
-    return Keda(scaled=beside if maximum > floor else replace(beside, paused_at=0), floor=floor)
+def scaler(name: str, floor: int, maximum: int, **fields: Any) -> dict[str, Any]:
+    """Scale a version of the model by what would be rendered for it: give its scaler and its rules."""
+    given = {
+        "version": name,
+        "versions": (name,),
+        "floor": floor,
+        "maximum": max(1, maximum - floor),
+        "startup_seconds": 60,
+        "deadline_seconds": 300,
+        **fields,
+    }
+    beside = scaled_object(**given)
+    beside = beside if maximum > floor else replace(beside, paused_at=0)
+    return {"scaler": partial(Keda, scaled=beside, floor=floor), "rules": scaling_rules(**given)}
 
 
 @st.composite
@@ -146,14 +151,14 @@ def versions(draw: st.DrawFn, name: str) -> Version:
     floor = draw(st.integers(0, 2))
     maximum = max(1, floor + draw(st.integers(0, 3)))
     idle = draw(st.sampled_from([2, 10]))
-    scalers: list[Any] = [
-        always(maximum),
-        always(0),
-        lambda: Schedule(from_hour=0.1, to_hour=0.4, replicas=maximum),
-        lambda: Schedule(from_hour=0.1, to_hour=0.4, replicas=0, outside=maximum),
-        lambda: scaler(name, floor, maximum, idle_minutes=idle, requests_per_second_per_replica=0.01, share=0.5),
-        lambda: scaler(name, floor, maximum, idle_minutes=idle, queue_per_replica=1),
-        lambda: HuggingFaceEndpoint(minimum=floor, maximum=maximum, scale_to_zero_minutes=5),
+    scalers: list[dict[str, Any]] = [
+        {"scaler": always(maximum)},
+        {"scaler": always(0)},
+        {"scaler": lambda: Schedule(from_hour=0.1, to_hour=0.4, replicas=maximum)},
+        {"scaler": lambda: Schedule(from_hour=0.1, to_hour=0.4, replicas=0, outside=maximum)},
+        scaler(name, floor, maximum, idle_minutes=idle, requests_per_second_per_replica=0.01, share=0.5),
+        scaler(name, floor, maximum, idle_minutes=idle, queue_per_replica=1),
+        {"scaler": lambda: HuggingFaceEndpoint(minimum=floor, maximum=maximum, scale_to_zero_minutes=5)},
     ]
     return Version(
         name=name,
@@ -169,7 +174,7 @@ def versions(draw: st.DrawFn, name: str) -> Version:
             prefill_tokens=draw(st.sampled_from([30, 10**6])),
             requests=draw(st.sampled_from([1, 3, 10**6])),
         ),
-        scaler=draw(st.sampled_from(scalers)),
+        **draw(st.sampled_from(scalers)),
         share=draw(st.sampled_from([0.2, 1.0])),
         floor=floor,
         initial=draw(st.integers(0, maximum)),
@@ -421,11 +426,9 @@ CALLER = Callers(retry_after=10, spread=0.2)
 
 
 def sleeper(tail: float = TAIL) -> Platform:
-    def keda() -> Scaler:
-        return scaler("v1", 0, 1, idle_minutes=int(IDLE / 60), startup_seconds=300, requests_per_second_per_replica=1.0)
-
+    keda = scaler("v1", 0, 1, idle_minutes=int(IDLE / 60), startup_seconds=300, requests_per_second_per_replica=1.0)
     return Platform(
-        versions=(version(keda, initial=0, workload="llama-v1"),),
+        versions=(version(keda["scaler"], initial=0, workload="llama-v1", rules=keda["rules"]),),
         series=SERIES,
         supply=Supply(order=(SPOT,), tail_seconds=tail),
         cold_start=ColdStart(parts=(NODE, MODEL)),

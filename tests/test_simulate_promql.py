@@ -12,7 +12,7 @@ import pytest
 
 from planning.simulate.promql import Prometheus, Value
 from tests import promtools
-from tests.scaling import scaled_version
+from tests.scaling import scaling_rules
 
 STEP = 17
 """Seconds between scrapes. Seldom at a whole minute: there it matters that ranges were closed on the left until 3.0."""
@@ -60,6 +60,9 @@ def histories(seed: int) -> list[tuple[str, dict[str, str], list[float | None]]]
         of = {"namespace": "models", "app": "llama", "version": "stable", "pod": f"p{number}"}
         made += [(name, of, history(chance, counter=False)) for name in ("tgi_queue_size", "tgi_batch_current_size")]
         made.append(("up", {"job": "models/merged-metrics", **of}, [1.0] * (MINUTES * 60 // STEP + 1)))
+    for number in range(2):
+        ready = {"namespace": "models", "condition": "true", "pod": f"llama-stable-7f9c-p{number}"}
+        made.append(("kube_pod_status_ready", ready, [1.0] * (MINUTES * 60 // STEP + 1)))
     deployment = {"namespace": "models", "deployment": "llama-stable"}
     made.append(("kube_deployment_spec_replicas", deployment, history(chance, counter=False)))
     made.append(("kube_deployment_status_replicas_unavailable", deployment, history(chance, counter=False)))
@@ -70,10 +73,10 @@ def queries() -> list[str]:
     """Give every query of a few ScaledObjects, and parts that they do not have."""
     targets: list[dict[str, Any]] = [{"queue_per_replica": 4.0}, {"requests_per_second_per_replica": 0.02}]
     rendered = [
-        trigger.query
+        rule.expression
         for target in targets
         for floor in (0, 1)
-        for trigger in scaled_version(floor=floor, startup_seconds=300, deadline_seconds=600, **target).triggers()
+        for rule in scaling_rules(floor=floor, startup_seconds=300, deadline_seconds=600, **target)
     ]
     series = 'tgi_queue_size{app="llama"}'
     return [

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from monitoring.scaling import ASKED, HELD, LOAD, THERE, UNSEEN, WANTED
 from planning.cost.recorded import Recorded
 from planning.plan import Plan
 from planning.simulate.page import page
@@ -59,7 +60,9 @@ def test_what_the_stack_says_is_simulated(monkeypatch: pytest.MonkeyPatch) -> No
     scaler = stable.scaler()
     assert isinstance(scaler, Keda)
     assert (scaler.floor, scaler.scaled.minimum, scaler.scaled.maximum) == (1, 0, 3)
-    assert [(trigger.name, trigger.threshold) for trigger in scaler.scaled.triggers][1:] == [("queue", 4), ("hold", 1)]
+    assert [trigger.name for trigger in scaler.scaled.triggers] == ["wanted"]
+    [load] = (rule.expression for rule in stable.rules if rule.name == LOAD)
+    assert load.endswith(" - 4, 0)) / 4")
     assert (stable.floor, stable.initial, stable.workload) == (1, 1, "llama-3-3-70b-stable")
     # What components/traffic.py renders, and what the queries select by.
     gateway, series = llama.platform.gateway, llama.platform.series
@@ -73,7 +76,9 @@ def test_what_the_stack_says_is_simulated(monkeypatch: pytest.MonkeyPatch) -> No
     only = arr_coc.platform.versions[0].scaler()
     assert isinstance(only, Keda)
     assert (only.floor, only.scaled.minimum, only.scaled.maximum) == (0, 0, 10)
-    assert [(trigger.name, trigger.threshold) for trigger in only.scaled.triggers][1] == ("request-rate", 2)
+    rules = arr_coc.platform.versions[0].rules
+    assert [rule.name for rule in rules] == [THERE, ASKED, UNSEEN, LOAD, HELD, WANTED]
+    assert {dict(rule.labels)["model"] for rule in rules} == {"arr-coc-0-1"}
     assert arr_coc.always_on == 3
 
 

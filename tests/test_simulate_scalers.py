@@ -18,6 +18,7 @@ from planning.simulate.scaled_object import (
     Fallback,
     FallbackBehavior,
     Limit,
+    Modifiers,
     ScaledObject,
     Trigger,
     scaled_object_of,
@@ -27,6 +28,8 @@ from planning.simulate.scalers import AlwaysOn, HuggingFaceEndpoint, Keda, Scale
 POLL = int(POLLING_SECONDS)
 LOAD = Trigger(name="load", query="load", threshold=1.0, ignore_null_values=False)
 ACTIVITY = Trigger(name="activity", query="activity", threshold=1.0, ignore_null_values=False)
+ONE: dict[str, Any] = {"triggers": (LOAD,), "modifiers": Modifiers(trigger="load", otherwise=1.0, target=1.0)}
+"""One trigger and the formula `load ?? 1`, as the program renders them."""
 
 
 def seen(
@@ -231,17 +234,39 @@ def test_a_minimum_never_sleeps() -> None:
 @pytest.mark.parametrize("poll", [Poll(load=None, active=False), Poll(away=True)])
 @pytest.mark.parametrize("replicas", [0, 1, 4])
 @pytest.mark.parametrize("minimum", [0, 1])
-def test_without_a_fallback_an_error_changes_nothing(minimum: int, replicas: int, poll: Poll) -> None:
-    """Once the triggers answer again KEDA looks at when it last saw activity: of before the outage."""
+def test_with_the_formula_an_error_changes_nothing(minimum: int, replicas: int, poll: Poll) -> None:
     replicas = max(replicas, minimum)
-    scaler = keda(minimum=minimum, cooldown=60)
+    scaler = keda(minimum=minimum, cooldown=60, **ONE)
     assert steer(scaler, replicas, [poll] * 20) == [replicas] * 20
 
 
-def test_the_return_after_the_cooldown_takes_all_away() -> None:
+def test_without_a_formula_an_error_may_take_all() -> None:
+    """A poll that is dropped without an error is none that found activity: seen with KEDA's operator."""
+    assert steer(keda(minimum=0, cooldown=60), 3, [Poll(load=3), *[Poll(away=True)] * 8])[-1] == 0
+    # What sleeps has no HorizontalPodAutoscaler that would meet an error.
+    assert steer(keda(minimum=0, cooldown=60), 0, [Poll(away=True)] * 8) == [0] * 8
+
+
+@pytest.mark.parametrize("fields", [{}, ONE])
+def test_the_return_after_the_cooldown_takes_all_away(fields: dict[str, Any]) -> None:
     """Seen with KEDA's operator: what a version needs beside a cooldown is a trigger that remembers."""
-    said = steer(keda(minimum=0, cooldown=60), 3, [Poll(load=3), *[Poll(away=True)] * 8, Poll(active=False)])
-    assert said == [3] * 9 + [0]
+    polls = [Poll(load=3), Poll(away=True), Poll(active=False)]
+    assert steer(keda(minimum=0, cooldown=POLL, **fields), 3, polls) == [3, 3, 0]
+
+
+def test_a_formula_decides_alone() -> None:
+    """Activity is what it gives, and so is what the HorizontalPodAutoscaler compares with the target."""
+    assert steer(keda(minimum=0, **ONE), 0, [Poll(load=0), Poll(load=0.2), Poll(load=3)]) == [0, 1, 3]
+    halved = ONE | {"modifiers": Modifiers(trigger="load", otherwise=1.0, target=2.0, activation_target=1.0)}
+    assert steer(keda(minimum=0, **halved), 0, [Poll(load=1), Poll(load=6), Poll(load=6)]) == [0, 1, 3]
+
+
+def test_a_tolerance_of_none_downwards_holds_nothing_back_and_adds_nothing() -> None:
+    """A rollout has one pod more: with a tenth of tolerance nine of ten would be as good as ten."""
+    strict = Direction(stabilization_seconds=0, limits=(Limit(value=9, seconds=1),), tolerance=0.0)
+    assert steer(keda(down=strict), 10, [Poll(load=9.5)]) == [10]
+    assert steer(keda(down=strict), 10, [Poll(load=9)]) == [9]
+    assert steer(keda(down=strict), 10, [Poll(load=10.5)]) == [10]
 
 
 def test_one_trigger_that_fails_lets_the_others_add_and_take_nothing() -> None:
@@ -265,8 +290,9 @@ def test_a_fallback_counts_as_activity(behavior: FallbackBehavior, replicas: int
     """Since 2.19: at the fourth failure what sleeps is woken, though nobody asked."""
     fast = Direction(stabilization_seconds=0, limits=(Limit(value=9, seconds=1),))
     fallback = Fallback(failure_threshold=3, replicas=2, behavior=behavior)
-    scaler = keda(minimum=0, fallback=fallback, up=fast, down=fast, cooldown=0)
-    assert steer(scaler, replicas, [Poll(away=True)] * 4) == [replicas] * 3 + [expected]
+    scaler = keda(minimum=0, fallback=fallback, up=fast, down=fast, cooldown=600)
+    before = Poll(load=float(replicas), active=replicas > 0)
+    assert steer(scaler, replicas, [before, *[Poll(away=True)] * 4]) == [replicas] * 4 + [expected]
 
 
 def test_a_fallback_of_none_is_none() -> None:
@@ -277,7 +303,7 @@ def test_a_fallback_of_none_is_none() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_an_error_or_nothing(value: float) -> None:
-    assert steer(keda(minimum=0, cooldown=0), 3, [Poll(load=value, active=False)] * 3) == [3] * 3
+    assert steer(keda(minimum=0, cooldown=0, **ONE), 3, [Poll(load=value)] * 3) == [3] * 3
     lenient = (replace(LOAD, ignore_null_values=True), ACTIVITY)
     said = steer(keda(minimum=0, cooldown=0, triggers=lenient), 3, [Poll(load=value, active=False)] * 3)
     assert said[-1] == 0
@@ -287,7 +313,9 @@ def test_what_is_no_number_is_an_error_or_nothing(value: float) -> None:
     ("spec", "match"),
     [
         ({"idleReplicaCount": 0}, "idleReplicaCount"),
-        ({"advanced": {"scalingModifiers": {"formula": "a"}}}, "scalingModifiers"),
+        ({"advanced": {"scalingModifiers": {"formula": "a + b", "target": "1"}}}, "no formula 'a \\+ b'"),
+        ({"advanced": {"scalingModifiers": {"formula": "a ?? 1", "metricType": "Value"}}}, "metric type Value"),
+        ({"advanced": {"scalingModifiers": {"formula": "a ?? 1"}}, "fallback": {"replicas": 1}}, "no fallback"),
         ({"triggers": [{"type": "cpu", "metricType": "Utilization"}]}, "type cpu"),
         ({"triggers": [{"type": "prometheus", "metricType": "Value"}]}, "metric type Value"),
         (
@@ -326,7 +354,7 @@ def test_keda_stays_within_its_limits(
 ) -> None:
     maximum = max(1, minimum + more)
     before = min(minimum + at_first, maximum)
-    said = [before, *steer(keda(minimum, maximum, window, cooldown), before, polls)]
+    said = [before, *steer(keda(minimum, maximum, window, cooldown, **ONE), before, polls)]
     assert all(minimum <= number <= maximum for number in said)
     assert changed(said, +1) <= 2
     assert changed(said, -1) <= 1
@@ -334,11 +362,10 @@ def test_keda_stays_within_its_limits(
         if earlier != later:
             assert not polls[number].away
         if not earlier and later:
-            assert polls[number].active or polls[number].load
+            assert polls[number].load
         if earlier and not later:
-            awake = [at for at in range(number + 1) if not polls[at].away and (polls[at].active or polls[at].load)]
-            seen_whole = [at for at in awake if polls[at].load is not None]
-            assert (number - max(seen_whole, default=-1000)) * POLL > cooldown or not awake
+            awake = [at for at in range(number + 1) if not polls[at].away and polls[at].load]
+            assert (number - max(awake, default=-1000)) * POLL > cooldown
 
 
 @settings(max_examples=200, deadline=None)

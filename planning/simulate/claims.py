@@ -219,10 +219,10 @@ def days_with_sleep() -> Results:
                 limits=_limits(sequences=1),
                 scaler=scaler,
                 workload=scaled.workload,
+                rules=tuple(rules_of(scaled.rules())),
             ),
         ),
         series=series,
-        rules=tuple(rules_of(scaled.rules())),
         supply=Supply(order=(Provisioning.SPOT,), tail_seconds=600),
         cold_start=ColdStart(parts=(NODE, DRIVER, IMAGE, WARM_UP)),
     )

@@ -22,6 +22,8 @@ class DeployedVersion:
     name: str
     share: float
     scaled: ScaledObject
+    rules: tuple[RecordingRule, ...]
+    """What the ScaledObject's query rests on."""
     floor: int
 
 
@@ -33,8 +35,6 @@ class DeployedModel:
     gateway: Gateway
     balancing: Balancing
     series: Series
-    rules: tuple[RecordingRule, ...]
-    """What the ScaledObjects' queries rest on."""
 
 
 def deployed_model(resources: Sequence[Recorded], model: str, engine: EngineMetrics) -> DeployedModel:
@@ -47,16 +47,8 @@ def deployed_model(resources: Sequence[Recorded], model: str, engine: EngineMetr
     shares = {
         str(at(to, "destination", "subset")): (number(at(to, "weight")) or 0.0) / 100 for to in each(at(route, "route"))
     }
-    versions, recorded = tuple(_versions(resources, model, shares)), recording_rules(resources)
-    needed = {
-        rule
-        for version in versions
-        for trigger in version.scaled.triggers
-        for rule in rests_on(trigger.query, recorded)
-    }
     return DeployedModel(
-        versions=versions,
-        rules=tuple(rule for rule in recorded if rule in needed),
+        versions=tuple(_versions(resources, model, shares)),
         gateway=_rules(policy, route),
         balancing=_BALANCING[str(at(policy, "loadBalancer", "simple") or "LEAST_REQUEST")],
         series=Series(
@@ -102,6 +94,7 @@ def _job(resources: Sequence[Recorded], namespace: str) -> str:
 
 def _versions(resources: Sequence[Recorded], model: str, shares: dict[str, float]) -> Iterator[DeployedVersion]:
     scaled = {found.workload: found for found in map(_scaled, _of_kind(resources, "ScaledObject"))}
+    recorded = recording_rules(resources)
     for name, share in shares.items():
         floor, elastic = 0, None
         for deployment in _of_kind(resources, "Deployment"):
@@ -114,7 +107,9 @@ def _versions(resources: Sequence[Recorded], model: str, shares: dict[str, float
                 elastic = found
         if elastic is None:
             raise ValueError(f"model {model}, version {name}: the program makes no ScaledObject for it")
-        yield DeployedVersion(name=name, share=share, scaled=elastic, floor=floor)
+        needed = {rule for trigger in elastic.triggers for rule in rests_on(trigger.query, recorded)}
+        rules = tuple(rule for rule in recorded if rule in needed)
+        yield DeployedVersion(name=name, share=share, scaled=elastic, rules=rules, floor=floor)
 
 
 def _scaled(resource: Recorded) -> ScaledObject:

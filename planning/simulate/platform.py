@@ -53,6 +53,8 @@ class Version:
     """Replicas that are there at the start, the floor included."""
     workload: str = ""
     """The Deployment of those that are scaled."""
+    rules: tuple[RecordingRule, ...] = ()
+    """What Prometheus records of what it scrapes, after each scrape: what the scaler asks for."""
     batching: Batching = Batching.CONTINUOUS
 
 
@@ -170,8 +172,6 @@ class Platform:
     balancing: Balancing = Balancing.LEAST_OF_TWO
     gateway: Gateway = Gateway()
     series: Series = Series()
-    rules: tuple[RecordingRule, ...] = ()
-    """What Prometheus records of what it scrapes, after each scrape."""
     absences: Absences = Absences()
     gpus: int = 1
     """Of one replica."""
@@ -707,7 +707,8 @@ class Simulation:
         answers = not _within(absences.prometheus, self._now)
         if answers:
             self._prometheus.scrape(self._now, self._samples())
-            self._prometheus.record(self._now, self._platform.rules)
+            for group in self._groups:
+                self._prometheus.record(self._now, group.version.rules)
         active = self._ended > self._ended_before or any(
             pod.replica.outstanding for group in self._groups for pod in group.pods if pod.replica is not None
         )

@@ -145,6 +145,7 @@ def scenario(plan: Plan, model: ModelPlan, options: Options, resources: Sequence
                 floor=version.floor,
                 initial=_initial(version, options.policy, always_on=always_on),
                 workload=version.scaled.workload,
+                rules=version.rules,
             )
             for version in versions
         ),
@@ -161,7 +162,6 @@ def scenario(plan: Plan, model: ModelPlan, options: Options, resources: Sequence
         balancing=options.balancing or deployed.balancing,
         gateway=deployed.gateway,
         series=deployed.series,
-        rules=deployed.rules,
         gpus=model.machine.gpus,
     )
     return Scenario(
