@@ -212,8 +212,8 @@ class ScaledVersion:
         From 1 up the HorizontalPodAutoscaler that KEDA writes decides. From 0 KEDA itself goes to 1 as soon as the
         value is above 0, and from any number to 0 once it was not for `cooldownPeriod`. An error changes nothing. The
         formula is for a poll that KEDA drops without one, which happens where there are replicas, and seldom else: it
-        counts as activity (docs/decisions/0012-what-keeps-a-replica.md). There is no `fallback`: an active one counts as activity
-        as well, so it would wake what sleeps.
+        counts as activity (docs/decisions/0012-what-keeps-a-replica.md). There is no `fallback`: an active one counts
+        as activity as well, so it would wake what sleeps.
         https://keda.sh/docs/2.21/reference/scaledobject-spec/, pkg/scaling/executor/scale_scaledobjects.go
         """
         return {
