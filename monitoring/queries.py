@@ -24,6 +24,8 @@ _WINDOW_AND_SCRAPES = "150s"
 """After so long every pod of the gateway was scraped longer than a window ago, whenever each one's turn is."""
 _FRESH = "30s"
 """Two scrapes: how old the last word of a target may be that counts as scraped now."""
+_WATCHED_REACH = "3m"
+"""Both together: how far back lies what says that Prometheus has watched."""
 _REMEMBERED = "1h"
 """How long ago something was told whose absence is silence."""
 
@@ -55,8 +57,7 @@ def gateway_requests(model: str, namespace: str = MODELS_NAMESPACE, window: str 
     series = _gateway_series(model, namespace)
     last, before = f"last_over_time({series}[{window}])", f"last_over_time({series}[{_LOOKBACK}] offset {window})"
     unseen = f"up{{{GATEWAY_TARGETS}}} offset {window} == 0"
-    watched = f"group(up{{{GATEWAY_TARGETS}}} offset {_WINDOW_AND_SCRAPES} == 1)"
-    new = f"{last} unless on (pod) ({unseen}) and on() {watched}"
+    new = f"{last} unless on (pod) ({unseen}) and on() {_watched_gateway()}"
     return f"sum(({last} - {before} >= 0) or ({new})) or vector(0)"
 
 
@@ -103,7 +104,7 @@ def replicas(model: str, version: str, deployment: str, namespace: str = MODELS_
     Prometheus knows no pod of the version, and has watched the gateway meanwhile, there are none. Else no element.
     """
     told = f'kube_deployment_spec_replicas{{namespace="{namespace}",deployment="{deployment}"}}'
-    pods = f"last_over_time(up{{{_targets(model, version, namespace)}}}[{WINDOW}])"
+    pods = f"last_over_time(up{{{_targets(model, version, namespace)}}}[{_WATCHED_REACH}])"
     return (
         f"max({told}) or max(last_over_time({told}[{_LOOKBACK}])) and on() {pods}"
         f" or 0 * {_watched_gateway()} unless on() {pods}"
@@ -171,8 +172,11 @@ def beyond(query: str, taken: float) -> str:
 
 
 def _watched_gateway() -> str:
-    """Give 1 where Prometheus has scraped the gateway for longer than a window."""
-    return f"group(up{{{GATEWAY_TARGETS}}} offset {_WINDOW_AND_SCRAPES} == 1)"
+    """Give 1 where Prometheus has scraped the gateway for longer than a window.
+
+    Within two scrapes, as an older sample counts for five minutes: one of before an outage.
+    """
+    return f"group(last_over_time(up{{{GATEWAY_TARGETS}}}[{_FRESH}] offset {_WINDOW_AND_SCRAPES}) == 1)"
 
 
 def _targets(model: str, version: str | None, namespace: str) -> str:

@@ -500,6 +500,25 @@ def test_a_prometheus_without_a_past_says_nothing_before_it_knows_the_pods(check
     check(series, [(said, "1m", 0), (said, "90s", 0), (f"max({WANTED})", "150s", 3)], **BY_RATE)
 
 
+@pytest.mark.parametrize("scrapes", [5, 11, 13, 14, 16])
+@pytest.mark.parametrize("fields", [{**BY_RATE}, {"floor": 1}])
+def test_the_first_evaluation_after_an_outage_takes_nothing_and_wakes_nothing(
+    check: Check, scrapes: int, fields: dict[str, Any]
+) -> None:
+    """Seen with Prometheus 3.16: what each part of a query takes for its past reaches back differently far."""
+    gap = f"1x120 _x{scrapes} 1x100"
+    back = 3600 + 30 * scrapes + 30
+    evaluations = [f"{second}s" for second in range(back, back + 900, 15)]
+    gone = [f"{second}s" for second in range(3615, back, 15)]
+    gateway, counted = next(iter(UP)), at_gateway(code="200", flags="-")
+    up = {gateway: gap, POD_UP: gap, counted: gap.replace("1x", "5000x"), in_pod("tgi_batch_current_size"): gap}
+    # While it is away it is not asked, and what a rule would give then is not looked at.
+    there = {**up, deployment("spec_replicas"): gap.replace("1x", "3x")}
+    check(there, [(f"max({WANTED}) or vector(3)", time, 3) for time in evaluations], **fields)
+    asleep = {gateway: gap, counted: up[counted], deployment("spec_replicas"): gap.replace("1x", "0x")}
+    check(asleep, [(f"max({WANTED}) > 0", time, {}) for time in (*gone, *evaluations)], **fields)
+
+
 @pytest.mark.parametrize(("floor", "held"), [(0, (3, 3, 2, 0)), (1, (3, 3, 1, 0)), (2, (3, 2, 0, 0))])
 def test_requests_under_way_hold_the_replicas_that_they_need(check: Check, floor: int, held: tuple[int, ...]) -> None:
     """A queue of four a replica: 40, 16, 8 and none under way, of which the floor may have four waiting for each."""
