@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pulumi
 import pulumi.runtime
-from pulumi.runtime import settings
+from pulumi.runtime import rpc, settings
 from pulumi.runtime._callbacks import _CallbackServicer
 
 from preview.document import document
@@ -100,6 +100,21 @@ def become_a_fresh_interpreter(run: Run) -> None:
     warnings.filterwarnings("default", category=UserWarning)
 
 
+def _keep_dependencies() -> None:
+    """Let the SDK say of each value in a resource what it comes from, and not of each of its properties only.
+
+    It does so for components of other languages: `keep_output_values` in sdk/python/lib/pulumi/runtime/resource.py.
+    """
+    serialize = rpc.serialize_properties
+
+    async def keeping(*args: Any, **kwargs: Any) -> Any:
+        return await serialize(
+            *args, **kwargs | ({"keep_output_values": True} if "keep_output_values" in kwargs else {})
+        )
+
+    rpc.serialize_properties = keeping
+
+
 def _execute(run: Run) -> dict[str, Any]:
     project, config = run.project, run.config
     names = BeforeCreation(project=project.name, stack=config.stack)
@@ -129,6 +144,7 @@ def _execute(run: Run) -> dict[str, Any]:
             root_directory=str(project.root),
         )
     )
+    _keep_dependencies()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import engine_pb2, provider_pb2, resource_pb2
 
-from preview.values import UNKNOWN_SENTINEL, from_protobuf, from_struct, secret_wire
+from preview.values import UNKNOWN_SENTINEL, from_protobuf, from_struct, lower, secret_wire
 
 if TYPE_CHECKING:
     from pulumi.runtime.proto import alias_pb2, callback_pb2, source_pb2
@@ -140,7 +140,9 @@ class Monitor:
                 + (f" (the first is at {first})" if first else ""),
                 source,
             )
-        inputs = given = from_struct(request.object)
+        given, awaits = lower(from_struct(request.object))
+        # An output without a value is one that is left out.
+        inputs = given = {key: value for key, value in given.items() if value is not None}
         is_provider = request.type.startswith(_PROVIDER_PREFIX)
         if request.custom and is_provider and request.version:
             inputs = {"version": request.version} | given
@@ -173,6 +175,7 @@ class Monitor:
                 for key in sorted(request.propertyDependencies)
                 if key in inputs
             },
+            "awaits": {path: sorted(urns) for path, urns in awaits.items()},
             "provider": provider,
             "options": _options(request),
             "source": source,
@@ -181,8 +184,7 @@ class Monitor:
         }
         response = resource_pb2.RegisterResourceResponse(urn=urn, id=resource_id, result=resource_pb2.Result.SUCCESS)
         if request.custom or request.remote:
-            response.object.CopyFrom(request.object)
-            response.object.update({key: value for key, value in outputs.items() if value is not given.get(key)})
+            response.object.update({**given, **outputs})
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> empty_pb2.Empty:
@@ -201,7 +203,7 @@ class Monitor:
         urn = self._urn(request.parent, request.type, request.name)
         if urn in self.resources:
             raise EngineError(f"Duplicate resource URN '{urn}'; try giving it a unique name", source)
-        inputs = from_struct(request.properties)
+        inputs, awaits = lower(from_struct(request.properties))
         outputs = {**inputs, **self._fixtures.get(request.type, {})}
         if not self._preview:
             outputs = {**self._completion.properties(request.type, request.name, outputs), **outputs}
@@ -218,6 +220,7 @@ class Monitor:
             "outputs": outputs,
             "dependencies": sorted(request.dependencies),
             "propertyDependencies": {},
+            "awaits": {path: sorted(urns) for path, urns in awaits.items()},
             "provider": self._read_provider(request, source),
             "options": {"additionalSecretOutputs": sorted(request.additionalSecretOutputs)}
             if request.additionalSecretOutputs

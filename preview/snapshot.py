@@ -31,6 +31,8 @@ class Resource:
     """What the engine gave back to the program, or for components what `register_outputs` was given."""
     dependencies: tuple[str, ...] = ()
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    awaits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the path of each input that is not known yet, the URNs of the resources that it comes from."""
     provider: str = ""
     """`<provider urn>::<id or unknown sentinel>`, empty for components."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -154,6 +156,7 @@ def _resource(wire: Mapping[str, Any]) -> Resource:
         outputs=decode(wire["outputs"]),
         dependencies=tuple(wire["dependencies"]),
         property_dependencies={key: tuple(urns) for key, urns in wire["propertyDependencies"].items()},
+        awaits={path: tuple(urns) for path, urns in wire["awaits"].items()},
         provider=wire["provider"],
         options=wire["options"],
         source=wire["source"],

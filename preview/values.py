@@ -115,6 +115,35 @@ def decode(wire: Any) -> Any:  # noqa: PLR0911 - one case a line
     return Asset(signature, {key: decode(item) for key, item in wire.items() if key != SIGNATURE_KEY})
 
 
+def lower(wire: Any, path: str = "") -> tuple[Any, dict[str, tuple[str, ...]]]:
+    """Take output values out of plain JSON of the wire form, and say what each unknown one waits for.
+
+    Gives the same JSON as the engine makes of it for its own resources, and by the path of each value that is not
+    known yet the URNs of the resources that it comes from.
+    """
+    awaits: dict[str, tuple[str, ...]] = {}
+    return _lowered(wire, path, awaits), awaits
+
+
+def _lowered(wire: Any, path: str, awaits: dict[str, tuple[str, ...]]) -> Any:
+    if isinstance(wire, list):
+        return [_lowered(item, f"{path}[{place}]", awaits) for place, item in enumerate(wire)]
+    if not isinstance(wire, dict):
+        return wire
+    if wire.get(SIGNATURE_KEY) != OUTPUT_SIGNATURE:
+        # What carries a signature has no path of its own.
+        inner = path if SIGNATURE_KEY in wire else None
+        return {
+            key: _lowered(item, inner if inner is not None else f"{path}.{key}" if path else key, awaits)
+            for key, item in wire.items()
+        }
+    if "value" in wire:
+        value = _lowered(wire["value"], path, awaits)
+    else:
+        value, awaits[path] = UNKNOWN_SENTINEL, tuple(wire.get("dependencies", ()))
+    return secret_wire(value) if wire.get("secret") else value
+
+
 def secret_wire(wire: Any) -> dict[str, Any]:
     """Mark a wire value as secret; one that is already stays as it is."""
     if isinstance(wire, dict) and wire.get(SIGNATURE_KEY) == SECRET_SIGNATURE:

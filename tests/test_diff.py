@@ -152,7 +152,7 @@ class Pair:
 
 PAIRS: dict[str, Pair] = {
     "nothing but a document": Pair("dev", change_text("README.md", "# llmserve", "# LLMserve"), (0, 0, 0, 0, 0)),
-    "add a model": Pair("dev", add_model, (0, 0, 7, 3, 0), "+473"),
+    "add a model": Pair("dev", add_model, (0, 0, 9, 3, 0), "+473"),
     "toggle the capacity": Pair("dev", change_settings("dev", capacity="on-demand"), (0, 0, 0, 2, 0), "+320"),
     "change a field that replaces the cluster": Pair(
         "dev", change_settings("dev", controlPlaneRange="10.91.0.0/28"), (0, 5, 0, 1, 0)
@@ -162,7 +162,7 @@ PAIRS: dict[str, Pair] = {
     ),
     "rename with an alias": Pair("dev", rename_firewall(ALIAS), (0, 0, 0, 0, 1)),
     "rename without an alias": Pair("dev", rename_firewall(), (1, 0, 1, 0, 0)),
-    "delete the bucket": Pair("stored", change_settings("stored", weightsFrom="hub"), (9, 0, 0, 4, 0), "+"),
+    "delete the bucket": Pair("stored", change_settings("stored", weightsFrom="hub"), (11, 0, 0, 4, 0), "+"),
     "edit a dashboard": Pair(
         "dev", change_text("monitoring/dashboard.py", "Requests a second", "Requests each second"), (0, 0, 0, 1, 0)
     ),
@@ -244,7 +244,7 @@ def test_a_stack_that_is_refused_fails_the_call_as_a_refusal(
     assert "is not one of the allowed values" in shown
 
 
-def test_a_new_stack_is_all_new_and_one_whose_file_is_gone_all_deleted(repository: Repository) -> None:
+def test_a_new_stack_is_all_new_and_one_whose_file_is_gone_stays_and_saves_nothing(repository: Repository) -> None:
     head = repository.commit(change_settings("dev", copy_to="other"))
     [new] = repository.report("other", head=head).stacks
     assert new.change is not None
@@ -255,8 +255,14 @@ def test_a_new_stack_is_all_new_and_one_whose_file_is_gone_all_deleted(repositor
     head = repository.commit(lambda folder: (folder / "Pulumi.dev.yaml").unlink())
     [gone] = repository.report("dev", head=head).stacks
     assert gone.change is not None
-    assert gone.change.counts[Operation.DELETE] == new.change.counts[Operation.CREATE]
+    assert gone.change.is_empty
+    assert gone.change.unchanged == new.change.counts[Operation.CREATE]
+    assert gone.price is not None
+    assert gone.price.difference == 0
     assert "what it made stays" in gone.notes[0]
+    whole = repository.report("dev", head=head)
+    assert whole.fails_on(["delete", "replace"]) == ()
+    assert "`dev` (its file is gone: all of it stays) | 0 | 0 |" in markdown(whole)
 
 
 def test_a_setting_of_the_call_is_the_later_revisions_alone(
@@ -495,7 +501,12 @@ def test_a_replacement_takes_along_what_cannot_change_its_field_and_names_what_n
     token, pool = "gcp:container/cluster:Cluster", "gcp:container/nodePool:NodePool"
     old, new = (resource("c", token, inputs={"location": place}) for place in ("a", "b"))
     nodes = resource(
-        "n", pool, inputs={"cluster": UNKNOWN}, dependencies=(old.urn,), property_dependencies={"cluster": (old.urn,)}
+        "n",
+        pool,
+        inputs={"cluster": UNKNOWN},
+        dependencies=(old.urn,),
+        property_dependencies={"cluster": (old.urn,)},
+        awaits={"cluster": (old.urn,)},
     )
     other = resource("o", inputs={"x": UNKNOWN}, dependencies=(nodes.urn,), property_dependencies={"x": (nodes.urn,)})
     found = compare(snapshot(old, nodes, other), snapshot(new, nodes, other), stack="s")

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from preview.diff.rules import Rule, rule_for
-from preview.diff.values import Difference, comparable, differences
+from preview.diff.values import Difference, awaiting, comparable, differences
 from preview.snapshot import STACK_TYPE, Resource, Snapshot
 from preview.values import Secret
 
@@ -41,6 +41,8 @@ HOLDS_DATA: Final = (
 """Types with which data goes."""
 ALIKE: Final = 0.8
 """The part of their values that a deleted and a new resource share where one looks like the other, renamed."""
+NAMED: Final = ("name", "accountId", "roleId", "projectId")
+"""Fields that pulumi-gcp names automatically where they are not given: provider/resources.go, `AutoName`."""
 CLUSTER: Final = "gcp:container/cluster:Cluster"
 IDENTITY: Final = "clusterIdentifier"
 
@@ -70,6 +72,8 @@ class Reason:
     path: str
     source: str
     when: str = ""
+    deleted_first: bool = False
+    """Whether it goes before something that it needs is deleted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,12 +115,12 @@ class StackChange:
     notes: tuple[str, ...] = ()
 
     def of(self, operation: Operation) -> tuple[Change, ...]:
-        """All changes of one kind; components are not counted among them."""
-        return tuple(change for change in self.changes if change.operation is operation and change.custom)
+        """All changes of one kind."""
+        return tuple(change for change in self.changes if change.operation is operation)
 
     @property
     def counts(self) -> dict[Operation, int]:
-        """How many resources, by what happens to them; components are only made of others, and not counted."""
+        """How many resources, by what happens to them: components and the stack itself too, as the engine counts."""
         return {operation: len(self.of(operation)) for operation in Operation}
 
     @property
@@ -159,13 +163,15 @@ def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> S
     pairs = _paired(old, new)
     matched = {pair.before.urn for pair in pairs}, {pair.after.urn for pair in pairs}
     names = _names(pairs, old, new)
+    now = {pair.before.urn: pair.after.urn for pair in pairs}
     changes = [
         *(_gone(resource) for urn, resource in old.items() if urn not in matched[0]),
         *(_made(resource) for urn, resource in new.items() if urn not in matched[1]),
-        *(found for pair in pairs if (found := _changed(pair, names, new)) is not None),
+        *(found for pair in pairs if (found := _changed(pair, names, new, now)) is not None),
     ]
-    changes = _cascade(changes, pairs, new)
-    changes = _told_apart(changes, old, new, names)
+    changes = _cascade(changes, pairs, new, now)
+    settings = tuple("" if side is None else "\n".join(side.config.values()) for side in (before, after))
+    changes = _told_apart(changes, old, new, names, (settings[0], settings[1]))
     changes = [_with_dependents(change, old, new) for change in changes]
     changes.sort(key=lambda change: (list(Operation).index(change.operation), change.type, change.urn))
     touched = {change.urn for change in changes}
@@ -173,7 +179,7 @@ def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> S
     return StackChange(
         stack=stack,
         changes=tuple(changes),
-        unchanged=sum(pair.after.custom and pair.after.urn not in touched for pair in pairs),
+        unchanged=sum(pair.after.urn not in touched for pair in pairs),
         outputs=tuple(differences(_outputs(before, names[0]), _outputs(after, names[1]))),
         config=tuple(config),
         notes=tuple(_cluster_notes(changes)),
@@ -181,7 +187,7 @@ def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> S
 
 
 def _resources(snapshot: Snapshot | None) -> dict[str, Resource]:
-    return {} if snapshot is None else {r.urn: r for r in snapshot.resources if r.type != STACK_TYPE}
+    return {} if snapshot is None else {resource.urn: resource for resource in snapshot.resources}
 
 
 def _config(snapshot: Snapshot | None) -> Any:
@@ -307,11 +313,13 @@ def _made(resource: Resource) -> Change:
     )
 
 
-def _changed(pair: _Pair, names: tuple[_Names, _Names], new: Mapping[str, Resource]) -> Change | None:
+def _changed(
+    pair: _Pair, names: tuple[_Names, _Names], new: Mapping[str, Resource], now: Mapping[str, str]
+) -> Change | None:
     before, after = pair.before, pair.after
     fields = [
         found
-        for found in differences(comparable(dict(before.inputs), names[0]), comparable(dict(after.inputs), names[1]))
+        for found in differences(_inputs(before, names[0], now), _inputs(after, names[1]))
         if not _is_ignored(found.path, after)
     ]
     provider = new.get(after.provider.rpartition("::")[0])
@@ -332,6 +340,14 @@ def _changed(pair: _Pair, names: tuple[_Names, _Names], new: Mapping[str, Resour
         was_protected=bool(before.options.get("protect")),
         custom=after.custom,
     )
+
+
+def _inputs(resource: Resource, names: _Names, now: Mapping[str, str] | None = None) -> Any:
+    """Give the inputs, comparable; `now` has the later URN of each resource that an unknown value may be of."""
+    awaits = {
+        path: tuple(sorted((now or {}).get(urn, urn) for urn in urns)) for path, urns in resource.awaits.items() if urns
+    }
+    return awaiting(comparable(dict(resource.inputs), names), awaits)
 
 
 def _is_ignored(path: str, resource: Resource) -> bool:
@@ -363,15 +379,18 @@ def _reasons(fields: Sequence[Difference], resource: Resource, provider: Resourc
             yield Reason(path=found.path, source="replaceOnChanges in the program")
 
 
-def _cascade(changes: list[Change], pairs: Sequence[_Pair], new: Mapping[str, Resource]) -> list[Change]:
+def _cascade(
+    changes: list[Change], pairs: Sequence[_Pair], new: Mapping[str, Resource], now: Mapping[str, str]
+) -> list[Change]:
     """Replace what takes a field that cannot change from something that is made anew, and what its provider makes."""
     by_urn = {change.urn: change for change in changes}
     replaced = {urn for urn, change in by_urn.items() if change.operation is Operation.REPLACE}
+    first = {pair.after.urn for pair in pairs if pair.after.urn in replaced and _is_deleted_first(pair)}
     while True:
         found = {
             pair.after.urn: reason
             for pair in pairs
-            if pair.after.urn not in replaced and (reason := _follows(pair.after, replaced, new)) is not None
+            if pair.after.urn not in replaced and (reason := _follows(pair, replaced, first, new, now)) is not None
         }
         if not found:
             return list(by_urn.values())
@@ -380,25 +399,70 @@ def _cascade(changes: list[Change], pairs: Sequence[_Pair], new: Mapping[str, Re
             made = by_urn.get(urn) or replace(_made(resource), operation=Operation.REPLACE)
             by_urn[urn] = replace(made, operation=Operation.REPLACE, reasons=(*made.reasons, reason))
         replaced |= found.keys()
+        # What goes before something that is deleted first is itself deleted first.
+        first |= {
+            pair.after.urn
+            for pair in pairs
+            if pair.after.urn in found and (_is_deleted_first(pair) or found[pair.after.urn].deleted_first)
+        }
 
 
-def _follows(resource: Resource, replaced: set[str], new: Mapping[str, Resource]) -> Reason | None:
+def _is_deleted_first(pair: _Pair) -> bool:
+    """Whether a replacement deletes before it makes: as the program says, else where the name cannot be another one.
+
+    pulumi-terraform-bridge: `nameRequiresDeleteBeforeReplace` of pkg/tfbridge/schema.go, where a field that could have
+    been named automatically is given. pulumi-kubernetes: `Diff` of provider/pkg/provider/provider.go, where the name
+    is given and stays.
+    """
+    if (said := pair.after.options.get("deleteBeforeReplace")) is not None:
+        return bool(said)
+    if pair.after.package == "kubernetes":
+        places = [(resource.inputs.get("metadata") or {}) for resource in (pair.before, pair.after)]
+        same = all(places[0].get(key) == places[1].get(key) for key in ("name", "namespace"))
+        return same and bool(places[1].get("name")) and not _autoname(pair.after)
+    return any(pair.after.inputs.get(key) for key in NAMED) and not _autoname(pair.after)
+
+
+def _follows(
+    pair: _Pair, replaced: set[str], first: set[str], new: Mapping[str, Resource], now: Mapping[str, str]
+) -> Reason | None:
+    """Say why a resource is replaced since others are: the engine's step generator, and what its provider says.
+
+    A value of what is replaced is not known until then. What is deleted first takes along what could not be updated
+    meanwhile: there a whole property counts as not known, if any part of it is of what goes
+    (`calculateDependentReplacements` of pkg/resource/deploy/step_generator.go in pulumi/pulumi, over what was before).
+    """
+    resource = pair.after
     provider = resource.provider.rpartition("::")[0]
     if provider in replaced and resource.custom and not resource.is_provider:
-        return Reason(path="its provider", source=f"{new[provider].name} is made anew")
+        return Reason(path="its provider", source=f"{new[provider].name} is made anew", deleted_first=provider in first)
     inputs = dict(new[provider].inputs) if provider in new else {}
-    for name, urns in resource.property_dependencies.items():
-        for urn in urns:
-            rule = rule_for(resource.type, name, provider=inputs) if urn in replaced else None
-            if rule is not None and rule.path == name:
-                return Reason(path=name, source=f"{new[urn].name} is made anew; {rule.source}", when=rule.when)
+    for path, urns in resource.awaits.items():
+        for urn in replaced.intersection(urns) if not _is_ignored(path, resource) else ():
+            if (rule := rule_for(resource.type, path, provider=inputs)) is not None:
+                return Reason(path=path, source=f"{new[urn].name} is made anew; {rule.source}", when=rule.when)
+    for name, urns in pair.before.property_dependencies.items():
+        if _is_ignored(name, resource):
+            continue
+        for urn in first.intersection(now.get(urn, urn) for urn in urns):
+            rule = rule_for(resource.type, name, provider=inputs)
+            if rule is not None and rule.path in (name, "*"):
+                told = f"{new[urn].name} is deleted and made anew; {rule.source}"
+                return Reason(path=name, source=told, when=rule.when, deleted_first=True)
     return None
 
 
 def _told_apart(
-    changes: list[Change], old: Mapping[str, Resource], new: Mapping[str, Resource], names: tuple[_Names, _Names]
+    changes: list[Change],
+    old: Mapping[str, Resource],
+    new: Mapping[str, Resource],
+    names: tuple[_Names, _Names],
+    settings: tuple[str, str],
 ) -> list[Change]:
-    """Say of a deleted and a new resource that are nearly alike that an alias would make it a rename."""
+    """Say of a deleted and a new resource that are nearly alike that an alias would make it a rename, where it would.
+
+    `settings` are the values of the stack's configuration in both revisions: what they name can have no alias.
+    """
     gone = [change for change in changes if change.operation is Operation.DELETE]
     made = [change for change in changes if change.operation is Operation.CREATE]
     noted: dict[str, str] = {}
@@ -406,6 +470,12 @@ def _told_apart(
         near = [one for one in made if one.type == lost.type and one.urn not in noted]
         best = max(near, key=lambda one: _alike(old[lost.urn], new[one.urn], names), default=None)
         if best is None or _alike(old[lost.urn], new[best.urn], names) < ALIKE:
+            continue
+        if (field := _kept_apart(_Pair(before=old[lost.urn], after=new[best.urn]), new)) is not None:
+            noted[best.urn] = f"nearly the same as {lost.name}; an alias would not keep that one: {field} is another"
+            continue
+        if (words := _named_by(lost.name, best.name, settings)) is not None:
+            noted[best.urn] = f"nearly the same as {lost.name}: the stack file says {words[1]} in place of {words[0]}"
             continue
         noted[lost.urn] = f"{best.name} is nearly the same: renamed without an alias, it is made anew"
         noted[best.urn] = (
@@ -419,6 +489,24 @@ def _told_apart(
         replace(change, notes=(*change.notes, noted[change.urn])) if change.urn in noted else change
         for change in changes
     ]
+
+
+def _kept_apart(pair: _Pair, new: Mapping[str, Resource]) -> str | None:
+    """Name the field that would replace the resource even if it were taken for the same."""
+    changed = _changed(pair, _names([pair], {}, {}), new, {})
+    return changed.reasons[0].path if changed is not None and changed.reasons else None
+
+
+def _named_by(lost: str, made: str, settings: tuple[str, str]) -> tuple[str, str] | None:
+    """Find the words in two names that differ, where each stands in its own revision's settings alone."""
+    old, new = lost.split("-"), made.split("-")
+    while old and new and old[0] == new[0]:
+        del old[0], new[0]
+    while old and new and old[-1] == new[-1]:
+        del old[-1], new[-1]
+    words = "-".join(old), "-".join(new)
+    told = all(words) and words[0] in settings[0] and words[1] in settings[1]
+    return words if told and words[0] not in settings[1] and words[1] not in settings[0] else None
 
 
 def _alike(before: Resource, after: Resource, names: tuple[_Names, _Names]) -> float:

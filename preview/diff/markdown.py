@@ -118,7 +118,8 @@ def _head(report: Report, failing: Sequence[str]) -> str:
         if one.change is not None:
             found = one.change.counts
             counts = [f"**{found[operation]}**" if found[operation] else "0" for operation in Operation]
-        cells = [code(one.stack), *counts, _price_cell(one.price), _policy_cell(one)]
+        name = f"{code(one.stack)} (its file is gone: all of it stays)" if one.is_gone else code(one.stack)
+        cells = [name, *counts, _price_cell(one.price), _policy_cell(one)]
         rows.append(f"| {' | '.join(cells)} |")
     if len(report.stacks) > 100:
         rows.append(f"| and {len(report.stacks) - 100} more" + " |" * 8)
@@ -213,8 +214,7 @@ def _folded(change: StackChange) -> Iterator[Block]:
         found = [one for one in change.changes if one.operation is operation]
         if not found:
             continue
-        resources = [one for one in found if one.custom]
-        summary = f"{title}: {len(resources)}"
+        summary = f"{title}: {len(found)}"
         listed = "\n".join(_line(one) for one in found)
         yield Block(priority=priority, text=_details(summary, listed), what=f"names of what is {title.lower()}")
         for one in found:

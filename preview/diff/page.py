@@ -86,8 +86,7 @@ def _lists(change: StackChange) -> Iterator[str]:
         found = [one for one in change.changes if one.operation is operation]
         if not found:
             continue
-        number = sum(one.custom for one in found)
-        yield f'<h3 style="color: {COLORS[operation]}">{title}: {number}</h3>'
+        yield f'<h3 style="color: {COLORS[operation]}">{title}: {len(found)}</h3>'
         for one in found:
             yield _resource(one)
     for title, fields in (("Configuration", change.config), ("Outputs", change.outputs)):

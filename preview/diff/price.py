@@ -35,12 +35,10 @@ class PriceChange:
         return None if self.before is None or self.after is None else self.after - self.before
 
 
-def price_change(
-    before: Cost | None, after: Cost | None, *, is_new: bool = False, is_gone: bool = False
-) -> PriceChange:
-    """Compare two costs; None is unknown. A stack that is new costs nothing before, one that is gone nothing after."""
+def price_change(before: Cost | None, after: Cost | None, *, is_new: bool = False) -> PriceChange:
+    """Compare two costs; None is unknown. A stack that is new costs nothing before."""
     empty: Cost = {"monthly": {"expected": 0.0}, "lines": [], "isWhole": True, "currency": "USD"}
-    old, new = empty if is_new else before, empty if is_gone else after
+    old, new = empty if is_new else before, after
     known = [cost for cost in (old, new) if cost is not None]
     if old is None or new is None:
         return PriceChange(

@@ -52,6 +52,8 @@ class StackReport:
     head_failed: bool = False
     refused: bool = False
     notes: tuple[str, ...] = ()
+    is_gone: bool = False
+    """Whether the later revision has no file of it. Nobody runs `pulumi destroy` then, so nothing of it changes."""
     after: Snapshot | None = None
     reality: Reality | None = None
     """What a real preview says beside the prediction, where there was one."""
@@ -86,7 +88,8 @@ class Report:
         for one in self.stacks:
             if one.change is not None:
                 for name, operation in (("delete", Operation.DELETE), ("replace", Operation.REPLACE)):
-                    if name in wanted and (count := len(one.change.of(operation))):
+                    # A component is nothing that a provider would delete.
+                    if name in wanted and (count := sum(found.custom for found in one.change.of(operation))):
                         found.append(f"{one.stack}: {count} to {operation}")
                 if "replace" in wanted and one.change.notes:
                     found.append(f"{one.stack}: {one.change.notes[0]}")
@@ -212,22 +215,20 @@ def _stack(
     notes = []
     if before is None:
         notes.append("this stack is new")
-    if after is None:
-        notes.append("this stack's file is gone: what it made stays, until somebody destroys it")
+    is_gone = after is None
+    if is_gone:
+        notes.append("this stack's file is gone: what it made stays and costs the same, until `pulumi destroy`")
+        after = before
     old = judged.get(("base", stack), ())
     return StackReport(
         stack=stack,
         change=compare(before, after, stack=stack),
-        price=price_change(
-            before.cost if before else None,
-            after.cost if after else None,
-            is_new=before is None,
-            is_gone=after is None,
-        ),
+        price=price_change(before.cost if before else None, after.cost if after else None, is_new=before is None),
         judgements=judged.get(("head", stack), ()),
         already=frozenset((one.rule, one.urn) for one in old if one.verdict is Verdict.VIOLATED),
-        budget=None if after is None else _budget(after),
+        budget=None if after is None or is_gone else _budget(after),
         notes=tuple(notes),
+        is_gone=is_gone,
         after=after,
     )
 

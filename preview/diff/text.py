@@ -120,6 +120,7 @@ def _document(one: StackReport) -> dict[str, Any]:
     change, price = one.change, one.price
     return {
         "notes": [*one.notes, *(change.notes if change else ())],
+        "isGone": one.is_gone,
         "failures": list(one.failures),
         "counts": None if change is None else {str(key): count for key, count in change.counts.items()},
         "unchanged": None if change is None else change.unchanged,

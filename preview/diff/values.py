@@ -36,6 +36,16 @@ class Hidden:
         return SHOWN_SECRET
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A value that is not known yet, of these resources (URNs)."""
+
+    urns: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"[unknown, of {', '.join(urn.rpartition('::')[2] for urn in self.urns)}]"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """One value that differs: MISSING stands for none."""
@@ -80,6 +90,19 @@ def comparable(value: Any, rename: Callable[[str], str] = str) -> Any:  # noqa: 
     if isinstance(value, bool | int | float) or value is None:
         return value
     return comparable(plain(value), rename)
+
+
+def awaiting(value: Any, awaits: Mapping[str, tuple[str, ...]], path: str = "") -> Any:
+    """Put what an unknown value waits for in its place; paths are those of `preview.values.lower`."""
+    if isinstance(value, dict):
+        return {key: awaiting(item, awaits, f"{path}.{key}" if path else key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [awaiting(item, awaits, f"{path}[{place}]") for place, item in enumerate(value)]
+    if path not in awaits:
+        return value
+    if isinstance(value, Hidden):
+        return Hidden(value.digest + repr(awaits[path]))
+    return Awaited(awaits[path]) if value is UNKNOWN else value
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
@@ -171,6 +194,8 @@ def shown(value: Any, longest: int = 80) -> str:
         return SHOWN_SECRET
     if value is UNKNOWN:
         return SHOWN_UNKNOWN
+    if isinstance(value, Awaited):
+        return repr(value)
     if value is MISSING:
         return "-"
     text = value if isinstance(value, str) else json.dumps(_written(value), ensure_ascii=False, sort_keys=True)
