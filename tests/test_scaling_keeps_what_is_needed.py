@@ -28,7 +28,7 @@ QUEUE, RATE = 4.0, 2.0
 class Phase:
     """What goes on for a while: requests a second that end, requests that run, and what is away."""
 
-    minutes: int
+    minutes: float
     rate: float = 0.0
     running: int = 0
     prometheus: bool = True
@@ -77,7 +77,7 @@ class World:
 
     def play(self, phases: Sequence[Phase]) -> Iterator[Moment]:
         for phase in phases:
-            for _ in range(phase.minutes * MINUTE):
+            for _ in range(int(phase.minutes * MINUTE)):
                 yield self.poll(phase)
 
     def poll(self, phase: Phase) -> Moment:
@@ -273,6 +273,26 @@ def test_an_outage_changes_nothing_and_neither_does_its_return(
     assert len(there) == 1
     asleep = run([Phase(minutes=minutes, **away), CALM], **target)
     assert {moment.after for moment in asleep} == {0}
+
+
+@pytest.mark.parametrize("target", [BY_QUEUE, BY_RATE])
+@pytest.mark.parametrize("floor", [0, 1])
+def test_an_outage_of_any_length_changes_nothing(floor: int, target: dict[str, Any]) -> None:
+    """Each part of a query reaches back differently far: seen with KEDA's operator after six minutes.
+
+    KEDA was away before, so that the first poll at which nothing seems wanted takes all.
+    """
+    for quarters in range(17, 33, 2):
+        fields = {"floor": floor, "maximum": 6, "startup_seconds": 300, "deadline_seconds": 600, "idle_minutes": 5}
+        world = World(0, **fields, **target)
+        busy = replace(BUSY, minutes=10)
+        away = replace(busy, minutes=quarters / MINUTE, prometheus=False, keda=False)
+        moments = list(world.play([CALM, replace(busy, minutes=30), replace(busy, keda=False, minutes=60), away, busy]))
+        assert len({moment.after for moment in moments[-60 * MINUTE :]}) == 1, quarters
+        asleep = World(0, **fields, **target)
+        once = Phase(minutes=2, rate=1.0)
+        moments = list(asleep.play([CALM, once, CALM, Phase(minutes=quarters / MINUTE, prometheus=False), CALM]))
+        assert {moment.after for moment in moments[-60 * MINUTE :]} == {0}, quarters
 
 
 def test_a_prometheus_that_has_lost_its_past_takes_nothing() -> None:
