@@ -1,7 +1,7 @@
 """What a change of prod replaces: one commit on top of it each, held against what the providers say.
 
 The expected answers are those of terraform-provider-google-beta's own plan, of pulumi-kubernetes' `Diff`, and of the
-engine's step generator over them (docs/real-things.md); what is not named as replaced or deleted must stay or be updated.
+engine's step generator over them (docs/real-things.md); what is not named as replaced must stay or be updated.
 """
 
 import shutil
@@ -14,9 +14,10 @@ import pytest
 from preview import Snapshot
 from preview.diff.compare import Operation, StackChange, compare
 from preview.project import load_project, load_stack
-from preview.run import Run, preload, run_all
+from preview.request import Run
+from preview.run import preload, run_all
 from tests.recording import ROOT
-from tests.test_diff import LEFT_OUT, change_text
+from tests.test_diff import LEFT_OUT, change_settings, change_text
 
 Change = Callable[[Path], None]
 NETWORK, CLUSTER, POOL = "components/network.py", "components/cluster.py", "components/gpu_node_pool.py"
@@ -89,6 +90,78 @@ CASES: dict[str, Case] = {
             "cluster-nodes-pull-images-own",
         }
         | EVERY_POOL,
+    ),
+    "the network is made with another mode of subnets": Case(
+        change_text(
+            NETWORK, "auto_create_subnetworks=False, routing_mode", "auto_create_subnetworks=True, routing_mode"
+        ),
+        replaced={
+            "network-vpc",
+            "network-nodes",
+            "network-router",
+            "network-nat",
+            "cluster-control-plane",
+            "gateway-address",
+        }
+        | EVERY_POOL,
+        updated={"network-webhooks"},
+    ),
+    "the subnet grows": Case(change_settings("prod", nodeRange="10.0.0.0/15"), updated={"network-nodes"}),
+    "the subnet moves": Case(
+        change_settings("prod", nodeRange="10.200.0.0/20"),
+        replaced={"network-nodes", "cluster-control-plane", "gateway-address"} | EVERY_POOL,
+    ),
+    "pods may have addresses of both kinds": Case(
+        change_text(
+            CLUSTER,
+            'cluster_secondary_range_name="pods", services',
+            'stack_type="IPV4_IPV6", cluster_secondary_range_name="pods", services',
+        ),
+        updated={"cluster-control-plane"},
+    ),
+    "pods take another range": Case(
+        change_text(
+            CLUSTER, 'cluster_secondary_range_name="pods", services', 'cluster_secondary_range_name="p", services'
+        ),
+        replaced={"cluster-control-plane"} | EVERY_POOL,
+    ),
+    "another machine for the system": Case(
+        change_settings("prod", systemMachineType="e2-standard-8"), updated={"cluster-system"}
+    ),
+    "GPU nodes may do less": Case(
+        change_text(POOL, "oauth_scopes=[CLOUD_PLATFORM]", "oauth_scopes=[]"), replaced=POOLS
+    ),
+    "a longer password for Grafana": Case(
+        change_text("components/monitoring_stack.py", "length=32", "length=40"),
+        replaced={"monitoring-grafana-password"},
+        updated={"monitoring-grafana-administrator"},
+    ),
+    "an address with a description of its own": Case(
+        change_text("components/gateway.py", "Where every model is reached", "Where all models are reached"),
+        replaced={"gateway-address"},
+        updated={"gateway-hosts", "gateway-release"},
+    ),
+    "images are fetched without a look at the registry": Case(
+        change_text(
+            "components/image_registry.py",
+            "remote_repository_config=gcp.artifactregistry.RepositoryRemoteRepositoryConfigArgs(",
+            "remote_repository_config=gcp.artifactregistry.RepositoryRemoteRepositoryConfigArgs(\n"
+            "                        disable_upstream_validation=True,",
+        ),
+        updated={"images-docker-io", "images-ghcr-io"},
+    ),
+    "Deployments select by another label": Case(
+        change_text(
+            "components/model_server.py",
+            '{"app": model.name, "version": version.name, PLACEMENT:',
+            '{"app": model.name, "v": version.name, PLACEMENT:',
+        ),
+        replaced={
+            "arr-coc-0-1-stable",
+            "llama-3-3-70b-stable",
+            "llama-3-3-70b-stable-floor",
+            "llama-3-3-70b-canary",
+        },
     ),
 }
 

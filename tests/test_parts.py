@@ -150,8 +150,8 @@ def test_another_chart_updates_a_release_in_place(path: str) -> None:
 
 
 def test_a_release_of_another_name_or_namespace_is_another_one() -> None:
-    assert rule_for(RELEASE, "name") is not None
-    assert rule_for(RELEASE, "namespace") is not None
+    assert rule_for(RELEASE, "name", before="a", after="b") is not None
+    assert rule_for(RELEASE, "namespace", before="a", after="b") is not None
 
 
 # How long it is looked after

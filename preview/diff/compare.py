@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from preview.diff.rules import Rule, rule_for
+from preview.diff.rules import Around, rule_for
 from preview.diff.values import Difference, awaiting, comparable, differences
 from preview.snapshot import STACK_TYPE, Resource, Snapshot
-from preview.values import Secret
+from preview.values import UNKNOWN, Secret, walk
 
 AUTONAME: Final = re.compile(r"-[0-9a-f]{7,8}$")
 OPTIONS: Final = (
@@ -322,8 +322,7 @@ def _changed(
         for found in differences(_inputs(before, names[0], now), _inputs(after, names[1]))
         if not _is_ignored(found.path, after)
     ]
-    provider = new.get(after.provider.rpartition("::")[0])
-    reasons = tuple(_reasons(fields, after, provider))
+    reasons = tuple(_reasons(fields, pair, new))
     fields += _options(before, after)
     if not fields and not pair.renamed:
         return None
@@ -366,16 +365,21 @@ def _options(before: Resource, after: Resource) -> list[Difference]:
     return list(differences(old, new, "options"))
 
 
-def _reasons(fields: Sequence[Difference], resource: Resource, provider: Resource | None) -> Iterator[Reason]:
-    inputs = dict(provider.inputs) if provider is not None else {}
+def _around(pair: _Pair, new: Mapping[str, Resource]) -> Around:
+    provider = new.get(pair.after.provider.rpartition("::")[0])
+    return Around(
+        before=pair.before.inputs, after=pair.after.inputs, provider=provider.inputs if provider is not None else {}
+    )
+
+
+def _reasons(fields: Sequence[Difference], pair: _Pair, new: Mapping[str, Resource]) -> Iterator[Reason]:
+    resource, around = pair.after, _around(pair, new)
     asked = resource.options.get("replaceOnChanges", ())
     for found in fields:
-        rule: Rule | None = rule_for(resource.type, found.path, before=found.before, after=found.after, provider=inputs)
+        rule = rule_for(resource.type, found.path, before=found.before, after=found.after, around=around)
         if rule is not None:
-            yield Reason(path=found.path, source=rule.source, when=rule.when)
-        elif any(
-            found.path == path or found.path.startswith((f"{path}.", f"{path}[")) or path == "*" for path in asked
-        ):
+            yield Reason(path=found.path, source=rule.told_by, when=rule.when)
+        elif any(_is_inside(found.path, path) or path == "*" for path in asked):
             yield Reason(path=found.path, source="replaceOnChanges in the program")
 
 
@@ -393,7 +397,7 @@ def _cascade(
             if pair.after.urn not in replaced and (reason := _follows(pair, replaced, first, new, now)) is not None
         }
         if not found:
-            return list(by_urn.values())
+            return [*by_urn.values(), *_updated(pairs, by_urn, replaced, new)]
         for urn, reason in found.items():
             resource = new[urn]
             made = by_urn.get(urn) or replace(_made(resource), operation=Operation.REPLACE)
@@ -405,6 +409,36 @@ def _cascade(
             for pair in pairs
             if pair.after.urn in found and (_is_deleted_first(pair) or found[pair.after.urn].deleted_first)
         }
+
+
+def _updated(
+    pairs: Sequence[_Pair], by_urn: Mapping[str, Change], replaced: set[str], new: Mapping[str, Resource]
+) -> Iterator[Change]:
+    """Update what holds a value of something that is made anew, and is not changed otherwise."""
+    for pair in pairs:
+        if pair.after.urn in by_urn or not pair.after.custom:
+            continue
+        found = {path: urn for path, urn, _ in _of_replaced(pair.after, replaced, new)}
+        if found:
+            notes = tuple(f"{path} is of {new[urn].name}, which is made anew" for path, urn in found.items())
+            yield replace(_made(pair.after), operation=Operation.UPDATE, notes=notes)
+
+
+def _of_replaced(resource: Resource, replaced: set[str], new: Mapping[str, Resource]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the path of each value that comes from something that is made anew, of what, and what stands there then.
+
+    One that is not known until then, or that holds a name which the provider chooses anew.
+    """
+    for path, urns in resource.awaits.items():
+        for urn in sorted(replaced.intersection(urns)):
+            if not _is_ignored(path, resource):
+                yield path, urn, UNKNOWN
+    needed = {urn for urns in resource.property_dependencies.values() for urn in urns} & replaced
+    chosen = {name: urn for urn in sorted(needed) if (name := _autoname(new[urn]))}
+    for path, value in walk(dict(resource.inputs)) if chosen else ():
+        for name, urn in chosen.items():
+            if isinstance(value, str) and name in value and not _is_ignored(path, resource):
+                yield path, urn, value
 
 
 def _is_deleted_first(pair: _Pair) -> bool:
@@ -436,18 +470,16 @@ def _follows(
     provider = resource.provider.rpartition("::")[0]
     if provider in replaced and resource.custom and not resource.is_provider:
         return Reason(path="its provider", source=f"{new[provider].name} is made anew", deleted_first=provider in first)
-    inputs = dict(new[provider].inputs) if provider in new else {}
-    for path, urns in resource.awaits.items():
-        for urn in replaced.intersection(urns) if not _is_ignored(path, resource) else ():
-            if (rule := rule_for(resource.type, path, provider=inputs)) is not None:
-                return Reason(path=path, source=f"{new[urn].name} is made anew; {rule.source}", when=rule.when)
+    around = _around(pair, new)
+    for path, urn, value in _of_replaced(resource, replaced, new):
+        if (rule := rule_for(resource.type, path, before=None, after=value, around=around)) is not None:
+            return Reason(path=path, source=f"{new[urn].name} is made anew; {rule.told_by}", when=rule.when)
     for name, urns in pair.before.property_dependencies.items():
         if _is_ignored(name, resource):
             continue
         for urn in first.intersection(now.get(urn, urn) for urn in urns):
-            rule = rule_for(resource.type, name, provider=inputs)
-            if rule is not None and rule.path in (name, "*"):
-                told = f"{new[urn].name} is deleted and made anew; {rule.source}"
+            if (rule := rule_for(resource.type, name, before=None, after=UNKNOWN, around=around)) is not None:
+                told = f"{new[urn].name} is deleted and made anew; {rule.told_by}"
                 return Reason(path=name, source=told, when=rule.when, deleted_first=True)
     return None
 

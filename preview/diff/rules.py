@@ -1,32 +1,72 @@
 """Which fields replace a resource when they change, from replace_rules.csv; each with where a provider says so.
 
-A field without a rule is updated in place, as far as is known here: the provider has the last word.
-`when` narrows a rule: it is checked here where that can be done, else the rule counts.
+The table is made from the answers of the providers' own plans (`python -m scripts.replace_rules`). A field without a
+rule is updated in place, as far as is known here: the provider has the last word. A rule says on which events it
+counts. `when` narrows it further: that is judged here where it can be, else the rule counts.
 """
 
 import csv
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from preview.diff.values import MISSING, Awaited
+from preview.values import UNKNOWN
+
 FILE: Final = Path(__file__).parent / "replace_rules.csv"
-_UNLESS: Final = "unless the provider has "
-_SHRINKS: Final = "where the range shrinks or moves"
+MADE_FOR: Final = {"pulumi-gcp": "10.2.0", "pulumi-kubernetes": "4.34.2", "pulumi-random": "4.21.4"}
+"""The providers' SDKs that the table was made for: another version asks for a new one."""
+REVISIONS: Final = {
+    "gcp": "hashicorp/terraform-provider-google-beta@93c65b2d",
+    "kubernetes": "pulumi/pulumi-kubernetes@94977969",
+    "pulumi": "pulumi/pulumi-kubernetes@94977969",
+    "random": "hashicorp/terraform-provider-random@v3.9.0",
+}
+"""By package, the providers' sources that the table's places are in."""
+
+
+class Event(StrEnum):
+    """What becomes of a value."""
+
+    CHANGED = "changed"
+    ADDED = "added"
+    REMOVED = "removed"
+    UNKNOWN = "unknown"
+    """It is not known until something that is made anew is there."""
+
+
+EVENTS: Final = tuple(Event)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """A type (a pattern), a path without list places, when, and who says so."""
+    """A type (a pattern), a path without list places, on which events, when, and who says so.
+
+    A path that ends with `.*` stands for everything below as well.
+    """
 
     type: str
     path: str
+    on: str
     when: str
     source: str
+
+    @property
+    def field(self) -> str:
+        """The path without `.*`."""
+        return self.path.removesuffix(".*")
+
+    @property
+    def told_by(self) -> str:
+        """The provider's source, with its repository and revision."""
+        is_place = ".go" in self.source
+        return f"{REVISIONS[self.type.partition(':')[0]]} {self.source}" if is_place else self.source
 
 
 @cache
@@ -41,35 +81,99 @@ def _rules_of(token: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules() if fnmatchcase(token, rule.type))
 
 
-def rule_for(
-    token: str, path: str, *, before: Any = None, after: Any = None, provider: Mapping[str, Any] | None = None
-) -> Rule | None:
-    """Find the rule by which a change of a field replaces a resource; `provider` holds its provider's inputs."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Around:
+    """What a condition may look at beside the value: the resource's inputs before and after, and its provider's."""
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    provider: Mapping[str, Any]
+
+
+NOTHING: Final = Around(before={}, after={}, provider={})
+
+
+def rule_for(token: str, path: str, *, before: Any, after: Any, around: Around = NOTHING) -> Rule | None:
+    """Find the rule by which a change of a value replaces a resource; MISSING stands for none."""
     bare = re.sub(r"\[[^\]]*\]", "", path)
+    # An item that comes or goes is a change of its list.
+    event = Event.CHANGED if path.endswith("]") and not _is_unknown(after) else _event(before, after)
     for rule in _rules_of(token):
-        covers = rule.path in ("*", bare) or bare.startswith(f"{rule.path}.")
-        covers = covers or _holds(rule, bare, before) or _holds(rule, bare, after)
-        if covers and _applies(rule, before, after, provider or {}):
-            return rule
+        if rule.path == "*" or bare == rule.field or (rule.path != rule.field and bare.startswith(f"{rule.field}.")):
+            if event in rule.on.split() and _applies(rule, before, after, around):
+                return rule
+        elif rule.field.startswith(f"{bare}."):
+            # A whole object came or went: what it holds came or went with it.
+            was, now = (_within(rule.field.removeprefix(f"{bare}."), value) for value in (before, after))
+            inner = _event(was, now)
+            came_or_went = any(value is MISSING for value in (before, after)) and was is not now
+            if came_or_went and inner in rule.on.split() and _applies(rule, was, now, around):
+                return rule
     return None
 
 
-def _holds(rule: Rule, path: str, value: Any) -> bool:
-    """Whether a whole object was added or taken away that holds the rule's field."""
-    if not rule.path.startswith(f"{path}."):
-        return False
-    inner = value
-    for part in rule.path.removeprefix(f"{path}.").split("."):
-        inner = inner.get(part) if isinstance(inner, dict) else None
-    return inner is not None
+def _event(before: Any, after: Any) -> Event:
+    if _is_unknown(after):
+        return Event.UNKNOWN
+    if before is MISSING:
+        return Event.ADDED
+    return Event.REMOVED if after is MISSING else Event.CHANGED
 
 
-def _applies(rule: Rule, before: Any, after: Any, provider: Mapping[str, Any]) -> bool:
-    if rule.when.startswith(_UNLESS):
-        return str(provider.get(rule.when.removeprefix(_UNLESS), "")).lower() != "true"
-    if rule.when == _SHRINKS:
-        try:
-            return not ipaddress.IPv4Network(before).subnet_of(ipaddress.IPv4Network(after))
-        except (TypeError, ValueError):
-            return True
+def _is_unknown(value: Any) -> bool:
+    return value is UNKNOWN or isinstance(value, Awaited)
+
+
+def _within(path: str, value: Any) -> Any:
+    """Find the first value below an object, through lists; MISSING where there is none."""
+    for part in path.split("."):
+        if isinstance(value, list):
+            value = next((item for item in value if isinstance(item, dict) and part in item), MISSING)
+        value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+    return value
+
+
+def is_judged(rule: Rule) -> bool:
+    """Whether its condition, if it has one, can be judged here; else the rule counts."""
+    return not rule.when or any(re.fullmatch(pattern, rule.when) for pattern in _CONDITIONS)
+
+
+def _applies(rule: Rule, before: Any, after: Any, around: Around) -> bool:
+    for pattern, applies in _CONDITIONS.items():
+        if (match := re.fullmatch(pattern, rule.when)) is not None:
+            return applies(match, before, after, around)
     return True
+
+
+def _is_immutable(match: re.Match[str], _before: Any, _after: Any, around: Around) -> bool:
+    return str(around.provider.get(match[1], "")).lower() != "true" or around.after.get("immutable") is True
+
+
+def _is_another_cluster(_match: re.Match[str], _before: Any, _after: Any, around: Around) -> bool:
+    kept = around.after.get("clusterIdentifier")
+    return not kept or _is_unknown(kept) or kept != around.before.get("clusterIdentifier")
+
+
+_CONDITIONS: Final[Mapping[str, Callable[[re.Match[str], Any, Any, Around], bool]]] = {
+    "where it was true": lambda _match, before, _after, _around: str(before).lower() == "true",
+    "where an entry goes": lambda _match, before, _after, _around: before not in (MISSING, [], {}),
+    "where the range shrinks or moves": lambda _match, before, after, _around: not _holds(before, after),
+    r"while (\w+) is (\w+)": lambda match, _before, _after, around: (
+        str(around.after.get(match[1])).lower() == match[2].lower()
+    ),
+    r"unless the provider has (\w+), and it is not immutable": _is_immutable,
+    "unless that is the namespace default": lambda _match, before, after, _around: (
+        not {before, after} <= {MISSING, "default"}
+    ),
+    "unless clusterIdentifier stays": _is_another_cluster,
+    "unless both are empty": lambda _match, before, after, _around: any(
+        value not in (MISSING, {}, None) for value in (before, after)
+    ),
+}
+
+
+def _holds(before: Any, after: Any) -> bool:
+    try:
+        return ipaddress.IPv4Network(before).subnet_of(ipaddress.IPv4Network(after))
+    except (TypeError, ValueError):
+        return False
