@@ -227,7 +227,7 @@ def test_a_default_that_only_a_float_can_hold_is_a_whole_number_to_the_engine(lo
         ("x\n\ufeff  shop:more: 1", "an invisible byte order mark stands within the file"),
     ],
 )
-def test_yaml_that_the_engine_refuses_or_misreads_is_refused_with_its_place(load: Load, written: str, reason: str) -> None:
+def test_yaml_that_the_engine_refuses_or_misreads_is_refused(load: Load, written: str, reason: str) -> None:
     problem, *_ = refusal(load, STACK + f"  shop:extra: {written}\n").problems
     assert problem.key.startswith(("Pulumi.dev.yaml:5", "Pulumi.dev.yaml:6"))
     assert reason in problem.reason
@@ -346,7 +346,8 @@ def test_what_is_encrypted_as_a_whole_is_text_and_no_object(load: Load) -> None:
     (problem,) = refusal(load, STACK + "  shop:labels: {secure: v1:x}\n").problems
     assert problem.reason == "must be of type 'object', and what is encrypted as a whole is text"
     assert problem.fix == "encrypt the texts in it, each by its path: pulumi config set --secret --path"
-    assert load(STACK + "  shop:labels: {a: {secure: v1:x}}\n  shop:zones: [{secure: v1:y}]\n")
+    inside = load(STACK + "  shop:labels: {a: {secure: v1:x}}\n  shop:zones: [{secure: v1:y}]\n")
+    assert {"shop:labels", "shop:zones"} < inside.secret_keys
 
 
 def test_text_that_reads_as_a_number_fits_string_and_integer(load: Load) -> None:
