@@ -26,7 +26,7 @@ _STACK_KEYS: Final = ("config", "encryptedkey", "encryptionsalt", "environment",
 _TYPES: Final = ("string", "integer", "boolean", "array", "object")
 _DECLARED: Final = ("type", "items", "description", "secret", "default", "value")
 _STACK_NAME: Final = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
-_STAND_INS: Final = {"integer": 0, "boolean": False, "array": [], "object": {}}
+_STAND_INS: Final = {"integer": 0, "boolean": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +91,9 @@ class StackConfig:
     secret_keys: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
     """Texts that must not be shown: stand-ins for encrypted values, and secrets given for this run."""
+    project: str = ""
+    encrypted: frozenset[str] = frozenset()
+    """Where a stand-in stands for an encrypted value, by key and path: `shop:models[0].token`."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -204,7 +207,8 @@ def load_stack(project: Project, stack: str, overrides: Sequence[Override] = ())
     warnings = [f'{file.name}: {key} has no value, which is read as an empty text: write ""' for key in empty]
     if content.get("environment"):
         warnings.append(f"{file.name} names an environment (Pulumi ESC): its values are not read")
-    return _as_program_reads(project, StackConfig(stack=stack, file=file.name, values={}), config, given, warnings)
+    empty_config = StackConfig(stack=stack, file=file.name, values={}, project=project.name)
+    return _as_program_reads(project, empty_config, config, given, warnings)
 
 
 def _as_program_reads(
@@ -217,14 +221,16 @@ def _as_program_reads(
     values: dict[str, str] = {}
     secret_keys: set[str] = set()
     secrets: set[str] = set()
+    encrypted: set[str] = set()
     for key in sorted(config):
         declared = project.declarations.get(key, Declaration())
-        stand_ins: set[str] = set()
+        stand_ins: dict[str, str] = {}
         value = _replace_secure(config[key], key, declared, stand_ins)
+        encrypted |= stand_ins.keys()
         values[key] = text_of(value)
         if stand_ins or declared.secret:
             secret_keys.add(key)
-            secrets |= stand_ins or {values[key]}
+            secrets |= set(stand_ins.values()) or {values[key]}
         if stand_ins and declared.type in _STAND_INS:
             warnings.append(f"{key} is encrypted: this preview reckons with {values[key]} in its place")
         if key in given and declared.secret:
@@ -235,6 +241,7 @@ def _as_program_reads(
         values=values,
         secret_keys=frozenset(secret_keys),
         secrets=frozenset(text for text in secrets if text),
+        encrypted=frozenset(encrypted),
         warnings=tuple(warnings),
     )
 
@@ -548,12 +555,13 @@ def _holds_secure(value: Any) -> bool:
     return isinstance(value, list) and any(_holds_secure(item) for item in value)
 
 
-def _replace_secure(value: Any, label: str, declared: Declaration, stand_ins: set[str]) -> Any:
+def _replace_secure(value: Any, label: str, declared: Declaration, stand_ins: dict[str, str]) -> Any:
+    """Put stand-ins for what is encrypted, and note those that are text by where they stand."""
     if _is_secure(value):
         # Another ciphertext is another secret, which a comparison of two revisions has to see.
         digest = hashlib.sha256(value["secure"].encode()).hexdigest()[:10]
         stand_in = _STAND_INS.get(declared.type or "", f"[secret {label} {digest}]")
-        stand_ins.add(stand_in if isinstance(stand_in, str) else "")
+        stand_ins[label] = stand_in if isinstance(stand_in, str) else ""
         return stand_in
     nested = replace(declared, type=None)
     if isinstance(value, dict):
