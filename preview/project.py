@@ -282,8 +282,10 @@ def _declaration(project_name: str, key: str, entry: Any) -> tuple[Declaration, 
             Problem(
                 key=f"config.{key}",
                 value=_shown(entry),
-                reason="is neither text, a whole number, true, false, a list nor a declaration",
-                fix=f"write `{{{attribute}: VALUE}}`, with a VALUE, or its type",
+                reason="holds keys that are not text, which a project file cannot have"
+                if plain
+                else "is neither text, a whole number, true, false, a list nor a declaration",
+                fix="write them in quotes" if plain else f"write `{{{attribute}: VALUE}}`, with a VALUE, or its type",
             )
         ]
     problems = _wrong_attributes(key, entry)

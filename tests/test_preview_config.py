@@ -408,6 +408,7 @@ def test_a_stack_name_is_no_path(load: Load, tmp_path: Path, name: str) -> None:
         # project.json beside sdk/go/common/workspace/project.go
         ("name: shop\nruntime: python\nconfig: {a: 0.5}\n", "config.a"),
         ("name: shop\nruntime: python\nconfig: {a: }\n", "config.a"),
+        ("name: shop\nruntime: python\nconfig: {a: [{1: b}]}\n", "config.a"),
         ("name: shop\nruntime: python\nconfig: {a: 2026-01-01}\n", "config.a"),
         ("name: shop\nruntime: python\nconfig: {a: {type: null}}\n", "config.a.type"),
         ("name: shop\nruntime: python\nconfig: {a: {defualt: 1}}\n", "config.a.defualt"),
