@@ -31,6 +31,7 @@ from pulumi.runtime import rpc, settings
 from pulumi.runtime._callbacks import _CallbackServicer
 
 from preview.document import document
+from preview.encrypted import about_encrypted
 from preview.monitor import EngineError, Monitor, is_installed
 from preview.placeholders import BeforeCreation, Placeholders
 from preview.request import Run
@@ -173,7 +174,7 @@ def _execute(run: Run) -> dict[str, Any]:
         if ending.code not in (None, 0):
             failure = {"kind": "error", "message": f"the program ended itself: sys.exit({ending.code!r})"}
     except BaseException as error:  # noqa: BLE001 - whatever a program raises is what a person has to read
-        failure = _explain(error, monitor, project)
+        failure = _explain(error, monitor, run)
     result = _result(run, monitor, config)
     if run.list_modules:
         result["modules"] = [name for name, module in sys.modules.items() if _is_loaded(module)]
@@ -183,7 +184,7 @@ def _execute(run: Run) -> dict[str, Any]:
             recorded = document(from_wire(result | {"secrets": sorted(config.secrets)}))
             cost = _function(main, "cost", project)([step["newState"] for step in recorded["steps"]], run.simulation)
         except BaseException as error:  # noqa: BLE001 - as above
-            failure = _explain(error, monitor, project)
+            failure = _explain(error, monitor, run)
     judged = None
     if run.policy and failure is None:
         from preview.pack import judge_here  # noqa: PLC0415 - pulumi-policy is loaded for those who ask
@@ -191,7 +192,7 @@ def _execute(run: Run) -> dict[str, Any]:
         try:
             judged = judge_here(project, from_wire(result | {"secrets": sorted(config.secrets)}))
         except BaseException as error:  # noqa: BLE001 - as above
-            failure = _explain(error, monitor, project)
+            failure = _explain(error, monitor, run)
     return result | {"failure": failure, "explanation": "".join(explanation), "cost": cost, "judged": judged}
 
 
@@ -253,12 +254,12 @@ def _is_loaded(module: Any) -> bool:
     return type(module).__name__ != "_LazyModule"
 
 
-def _explain(error: BaseException, monitor: Monitor, project: Project) -> dict[str, str]:
+def _explain(error: BaseException, monitor: Monitor, run: Run) -> dict[str, str]:
     """Say what went wrong in the reader's terms: their own lines, no line of any library."""
     chain = list(_causes(error))
     for cause in chain:
         if type(cause).__name__ == "Refusal":
-            return {"kind": "refusal", "message": str(cause)}
+            return {"kind": "refusal", "message": str(about_encrypted(cause, run.config))}
     for cause in chain:
         if isinstance(cause, EngineError):
             where = f"{cause.source}: " if cause.source else ""
@@ -266,10 +267,10 @@ def _explain(error: BaseException, monitor: Monitor, project: Project) -> dict[s
     if isinstance(error, pulumi.RunError):
         return {"kind": "error", "message": str(error)}
     # The innermost cause that has lines of the project is the one that a person can act upon.
-    own = [(cause, lines) for cause in chain if (lines := project_lines(cause, project.root))]
+    own = [(cause, lines) for cause in chain if (lines := project_lines(cause, run.project.root))]
     cause, lines = own[0] if own else (error, [])
     if isinstance(cause, SyntaxError):
-        lines = _syntax_line(cause, project.root) or lines
+        lines = _syntax_line(cause, run.project.root) or lines
     message = "\n".join([*lines, f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__])
     unanswered = [invoke["token"] for invoke in monitor.invokes if not invoke["answered"]]
     if unanswered and isinstance(cause, (AssertionError, AttributeError, TypeError)):

@@ -3,7 +3,8 @@
 Sources in pulumi/pulumi: `pkg/workspace/config.go` (merging and checking), `sdk/go/common/workspace/project.go`
 (the `config:` block), `sdk/go/common/resource/config/` (keys, paths, text form of values). Differences, all on
 purpose: every problem is reported at once; a `secure:` value is not decrypted but replaced by a stand-in of its
-declared type; a key of the project that a stack file misspells at its top level is refused.
+declared type; a key of the project that a stack file misspells at its top level is refused; so is a key in two
+spellings, of which the engine takes one by chance, and one in the project file that the engine would read as a path.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from preview.errors import InvalidFile, Problem, Refused
-from preview.files import read_mapping
+from preview.files import NotText, read_mapping
 from preview.paths import PathError, parse_path, set_path
+from preview.scalars import INT64, Timestamp, json_text
 
 _STACK_KEYS: Final = ("config", "encryptedkey", "encryptionsalt", "environment", "secretsprovider")
 _TYPES: Final = ("string", "integer", "boolean", "array", "object")
+_DECLARED: Final = ("type", "items", "description", "secret", "default", "value")
 _STACK_NAME: Final = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
-_STAND_INS: Final = {"integer": 0, "boolean": False, "array": [], "object": {}}
-_LARGEST_PLAIN_NUMBER: Final = 1e21
+_STAND_INS: Final = {"integer": 0, "boolean": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +91,9 @@ class StackConfig:
     secret_keys: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
     """Texts that must not be shown: stand-ins for encrypted values, and secrets given for this run."""
+    project: str = ""
+    encrypted: frozenset[str] = frozenset()
+    """Where a stand-in stands for an encrypted value, by key and path: `shop:models[0].token`."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -125,8 +130,9 @@ def load_project(folder: Path) -> Project:
                 fix="write `runtime: python`",
             )
         )
-    block = content.get("config")
-    stack_folder = root / str(content.get("stackConfigDir") or (block if isinstance(block, str) else "."))
+    config = content.get("config")
+    stack_folder = root / str(content.get("stackConfigDir") or (config if isinstance(config, str) else "."))
+    block = config if isinstance(config, dict) else {}
     main = content.get("main")
     program = root / str(main) if main else root
     if program.is_dir():
@@ -140,12 +146,21 @@ def load_project(folder: Path) -> Project:
                 fix="write the program into __main__.py",
             )
         )
+    full_keys, wrong_keys = _keys_of(block, name)
+    problems.extend(wrong_keys)
     declarations = {}
-    for key, entry in (block if isinstance(block, dict) else {}).items():
-        full_key = str(key) if ":" in str(key) else f"{name}:{key}"
-        declared, wrong = _declaration(name, str(key), entry)
+    for full_key, key in full_keys.items():
+        declared, wrong = _declaration(name, key, block[key])
         declarations[full_key] = declared
         problems.extend(wrong)
+        if not _is_plain_path(full_key.partition(":")[2]):
+            problems.append(
+                Problem(
+                    key=f"config.{key}",
+                    reason="is a path to the engine, which splits it",
+                    fix="name it without . and [",
+                )
+            )
     if problems:
         raise InvalidFile(file.name, problems)
     return Project(
@@ -166,18 +181,18 @@ def load_stack(project: Project, stack: str, overrides: Sequence[Override] = ())
     file = _stack_file(project, stack)
     content = read_mapping(file)
     problems = [_unknown_stack_key(key) for key in content if key not in _STACK_KEYS]
-    config: dict[str, Any] = {}
-    block = content.get("config") or {}
+    for key in ("encryptedkey", "encryptionsalt", "secretsprovider"):
+        if isinstance(content.get(key), (dict, list)):
+            problems.append(Problem(key=key, reason="is not text", fix="write it as pulumi does"))
+    block = {} if content.get("config") is None else content["config"]
     if not isinstance(block, dict):
         problem = Problem(key="config", reason="is not keys with values", fix="write `config:` and keys under it")
         raise InvalidFile(file.name, [*problems, problem])
-    for key, value in block.items():
-        try:
-            full_key = _full_key(str(key), project.name)
-        except PathError as error:
-            problems.append(Problem(key=str(key), reason=str(error), fix=f"write `{project.name}:name: value`"))
-            continue
-        config[full_key] = value
+    full_keys, wrong_keys = _keys_of(block, project.name)
+    problems.extend(wrong_keys)
+    config = {full_key: _handed_over(block[key]) for full_key, key in full_keys.items()}
+    empty = [key for key in full_keys if config[key] is None]
+    config |= dict.fromkeys(empty, "")
     given: set[str] = set()
     for override in overrides:
         try:
@@ -189,10 +204,11 @@ def load_stack(project: Project, stack: str, overrides: Sequence[Override] = ())
     problems.extend(_merge_and_check(project, stack, config, given))
     if problems:
         raise InvalidFile(file.name, problems)
-    warnings = []
+    warnings = [f'{file.name}: {key} has no value, which is read as an empty text: write ""' for key in empty]
     if content.get("environment"):
         warnings.append(f"{file.name} names an environment (Pulumi ESC): its values are not read")
-    return _as_program_reads(project, StackConfig(stack=stack, file=file.name, values={}), config, given, warnings)
+    empty_config = StackConfig(stack=stack, file=file.name, values={}, project=project.name)
+    return _as_program_reads(project, empty_config, config, given, warnings)
 
 
 def _as_program_reads(
@@ -205,14 +221,16 @@ def _as_program_reads(
     values: dict[str, str] = {}
     secret_keys: set[str] = set()
     secrets: set[str] = set()
+    encrypted: set[str] = set()
     for key in sorted(config):
         declared = project.declarations.get(key, Declaration())
-        stand_ins: set[str] = set()
+        stand_ins: dict[str, str] = {}
         value = _replace_secure(config[key], key, declared, stand_ins)
+        encrypted |= stand_ins.keys()
         values[key] = text_of(value)
         if stand_ins or declared.secret:
             secret_keys.add(key)
-            secrets |= stand_ins or {values[key]}
+            secrets |= set(stand_ins.values()) or {values[key]}
         if stand_ins and declared.type in _STAND_INS:
             warnings.append(f"{key} is encrypted: this preview reckons with {values[key]} in its place")
         if key in given and declared.secret:
@@ -223,6 +241,7 @@ def _as_program_reads(
         values=values,
         secret_keys=frozenset(secret_keys),
         secrets=frozenset(text for text in secrets if text),
+        encrypted=frozenset(encrypted),
         warnings=tuple(warnings),
     )
 
@@ -255,11 +274,26 @@ def _declaration(project_name: str, key: str, entry: Any) -> tuple[Declaration, 
     """`Project.Validate` and `RewriteShorthandConfigValues` of project.go."""
     own = ":" not in key or key.startswith(f"{project_name}:")
     if not isinstance(entry, dict):
-        return Declaration(preset=entry), []
-    problems = []
+        plain = isinstance(entry, (str, list)) or (isinstance(entry, int) and entry in INT64)
+        if plain and not _has_other_keys(entry):
+            return Declaration(preset=_handed_over(entry, in_project=True)), []
+        attribute = "default" if own else "value"
+        return Declaration(), [
+            Problem(
+                key=f"config.{key}",
+                value=_shown(entry),
+                reason="holds keys that are not text, which a project file cannot have"
+                if plain
+                else "is neither text, a whole number, true, false, a list nor a declaration",
+                fix="write them in quotes" if plain else f"write `{{{attribute}: VALUE}}`, with a VALUE, or its type",
+            )
+        ]
+    problems = _wrong_attributes(key, entry)
     type_name, items = entry.get("type"), entry.get("items")
     default, value = entry.get("default"), entry.get("value")
-    if type_name is not None and type_name not in _TYPES:
+    if problems:
+        return Declaration(), problems
+    if "type" in entry and type_name not in _TYPES:
         problems.append(
             Problem(
                 key=f"config.{key}.type",
@@ -279,7 +313,12 @@ def _declaration(project_name: str, key: str, entry: Any) -> tuple[Declaration, 
                 fix="add `items: {type: string}`",
             )
         )
-    elif own and type_name is not None and default is not None and not _fits(type_name, items, default):
+    elif (
+        own
+        and type_name is not None
+        and default is not None
+        and (_is_secure(default) or not _fits(type_name, items, default))
+    ):
         problems.append(
             Problem(
                 key=f"config.{key}.default",
@@ -302,9 +341,46 @@ def _declaration(project_name: str, key: str, entry: Any) -> tuple[Declaration, 
         type=type_name,
         items=items if isinstance(items, dict) else None,
         secret=bool(entry.get("secret")),
-        preset=value if default is None else default,
+        preset=_handed_over(value if default is None else default, in_project=True),
     )
     return declared, problems
+
+
+def _wrong_attributes(key: str, entry: Mapping[str, Any]) -> list[Problem]:
+    """What project.json, the schema of project files, says of a declaration beside its type."""
+    problems = [
+        Problem(
+            key=f"config.{key}.{attribute}",
+            reason=f"is not said of a key; what is, is {', '.join(_DECLARED)}",
+            fix=f"write `{close[0]}:`" if (close := _close_to(attribute, _DECLARED)) else "take it out",
+        )
+        for attribute in entry
+        if attribute not in _DECLARED
+    ]
+    expected = {
+        "description": (isinstance(entry.get("description", ""), str), "text"),
+        "secret": (isinstance(entry.get("secret", False), bool), "true or false"),
+        "items": ("items" not in entry or _are_items(entry["items"]), "a type, as {type: string}"),
+        "default": (not _has_other_keys(entry.get("default")), "a value all of whose keys are text, in quotes"),
+        "value": (not _has_other_keys(entry.get("value")), "a value all of whose keys are text, in quotes"),
+    }
+    return problems + [
+        Problem(key=f"config.{key}.{attribute}", reason=f"has to be {what}", fix=f"write {what}")
+        for attribute, (right, what) in expected.items()
+        if not right
+    ]
+
+
+def _are_items(items: Any) -> bool:
+    if not isinstance(items, dict) or items.get("type") not in _TYPES:
+        return False
+    return _are_items(items["items"]) if "items" in items else items["type"] != "array"
+
+
+def _has_other_keys(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(isinstance(key, NotText) or _has_other_keys(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_has_other_keys, value))
 
 
 def _merge_and_check(project: Project, stack: str, config: dict[str, Any], given: set[str]) -> list[Problem]:
@@ -312,8 +388,9 @@ def _merge_and_check(project: Project, stack: str, config: dict[str, Any], given
     problems = []
     for key, declared in sorted(project.declarations.items()):
         own = key.startswith(f"{project.name}:")
+        preset = key not in config and declared.preset is not None
         if key not in config:
-            if declared.preset is not None:
+            if preset:
                 config[key] = declared.preset
             elif own:
                 problems.append(_missing(project, stack, key, declared))
@@ -330,16 +407,18 @@ def _merge_and_check(project: Project, stack: str, config: dict[str, Any], given
                 )
             )
             continue
-        if _is_secure(value) or _fits(
-            declared.type, declared.items, _as_typed(declared, value, from_argument=key in given)
-        ):
+        # The default fits; it was checked with the project's file.
+        if preset or _fits(declared.type, declared.items, _as_typed(declared, value, from_argument=key in given)):
             continue
         problems.append(
             Problem(
                 key=key,
-                value=None if declared.secret else _shown(value),
-                reason=f"must be of type '{declared.shown_type}'",
-                fix=_type_fix(declared),
+                value=None if declared.secret or _is_secure(value) else _shown(value),
+                reason=f"must be of type '{declared.shown_type}'"
+                + (", and what is encrypted as a whole is text" if _is_secure(value) else ""),
+                fix="encrypt the texts in it, each by its path: pulumi config set --secret --path"
+                if _is_secure(value)
+                else _type_fix(declared),
             )
         )
     return problems
@@ -378,20 +457,22 @@ def _as_typed(declared: Declaration, value: Any, *, from_argument: bool) -> Any:
 
 
 def _fits(type_name: Any, items: Any, value: Any) -> bool:  # noqa: PLR0911 - one type a line
-    """`ValidateConfigValue` of project.go."""
+    """`ValidateConfigValue` of project.go; what is encrypted is text, and nobody here knows which."""
+    if _is_secure(value):
+        return type_name in {"string", "integer", "boolean"}
     if type_name == "string":
         return isinstance(value, str)
     if type_name == "integer":
         if isinstance(value, str):
-            return re.fullmatch(r"[+-]?[0-9]+", value) is not None
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+            return re.fullmatch(r"[+-]?0*[0-9]{1,19}", value) is not None and int(value) in INT64
+        return value.is_integer() if isinstance(value, float) else type(value) is int and value in INT64
     if type_name == "boolean":
         return isinstance(value, bool) or value in ("true", "false")
     if type_name == "object":
         return isinstance(value, dict)
     if not isinstance(value, list) or not isinstance(items, Mapping):
         return False
-    return all(_is_secure(item) or _fits(items.get("type"), items.get("items"), item) for item in value)
+    return all(_fits(items.get("type"), items.get("items"), item) for item in value)
 
 
 def _shown_type(type_name: str, items: Any) -> str:
@@ -420,7 +501,32 @@ def _apply(override: Override, config: dict[str, Any], project: Project) -> str:
     return key
 
 
+def _keys_of(block: Mapping[str, Any], project_name: str) -> tuple[dict[str, str], list[Problem]]:
+    """The keys of a `config:` block by full key, and what is wrong with them."""
+    problems: list[Problem] = []
+    written: dict[str, list[str]] = {}
+    for key in block:
+        try:
+            written.setdefault(_full_key(key, project_name), []).append(key)
+        except PathError as error:
+            problems.append(Problem(key=key, reason=str(error), fix=f"write `{project_name}:name: value`"))
+    for full_key, spellings in written.items():
+        if len(spellings) > 1:
+            reason = f"is written as {' and as '.join(spellings)}, of which the engine takes one by chance"
+            problems.append(Problem(key=full_key, reason=reason, fix="leave one of them"))
+    return {full_key: spellings[0] for full_key, spellings in written.items()}, problems
+
+
+def _is_plain_path(name: str) -> bool:
+    try:
+        return parse_path(name) == [name]
+    except PathError:
+        return False
+
+
 def _full_key(key: str, project_name: str) -> str:
+    if isinstance(key, NotText):
+        raise PathError("is no text")
     parts = key.split(":")
     if len(parts) == 1:
         return f"{project_name}:{key}"
@@ -451,12 +557,13 @@ def _holds_secure(value: Any) -> bool:
     return isinstance(value, list) and any(_holds_secure(item) for item in value)
 
 
-def _replace_secure(value: Any, label: str, declared: Declaration, stand_ins: set[str]) -> Any:
+def _replace_secure(value: Any, label: str, declared: Declaration, stand_ins: dict[str, str]) -> Any:
+    """Put stand-ins for what is encrypted, and note those that are text by where they stand."""
     if _is_secure(value):
         # Another ciphertext is another secret, which a comparison of two revisions has to see.
         digest = hashlib.sha256(value["secure"].encode()).hexdigest()[:10]
         stand_in = _STAND_INS.get(declared.type or "", f"[secret {label} {digest}]")
-        stand_ins.add(stand_in if isinstance(stand_in, str) else "")
+        stand_ins[label] = stand_in if isinstance(stand_in, str) else ""
         return stand_in
     nested = replace(declared, type=None)
     if isinstance(value, dict):
@@ -477,24 +584,24 @@ def _leaves(value: Any) -> Iterable[Any]:
         yield value
 
 
-def text_of(value: Any) -> str:
-    """A configuration value as the program gets it: scalars as text, lists and mappings as JSON with sorted
-    keys.
-    """
-    if isinstance(value, str):
-        return value
-    return json.dumps(_with_go_numbers(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-
-
-def _with_go_numbers(value: Any) -> Any:
-    """Go writes a whole number without `.0`."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_PLAIN_NUMBER:
-        return int(value)
+def _handed_over(value: Any, *, in_project: bool = False, nested: bool = False) -> Any:
+    """A value as it is once the engine has stored it: all but a scalar of a stack file as JSON, read again."""
+    if isinstance(value, Timestamp):
+        return value.in_project if in_project else value.in_stack
+    if type(value) is int and value not in INT64 and (in_project or nested):
+        return float(value)
     if isinstance(value, dict):
-        return {str(key): _with_go_numbers(item) for key, item in value.items()}
-    return [_with_go_numbers(item) for item in value] if isinstance(value, list) else value
+        return {key: _handed_over(item, in_project=in_project, nested=True) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_handed_over(item, in_project=in_project, nested=True) for item in value]
+    return value
+
+
+def text_of(value: Any) -> str:
+    """A configuration value as the program gets it: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _shown(value: Any) -> str:
-    shown = text_of(value)
+    shown = text_of(_handed_over(value))
     return shown if len(shown) <= 60 else shown[:57] + "..."

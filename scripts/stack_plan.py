@@ -11,7 +11,9 @@ import pulumi
 import settings
 from planning.cost.recorded import Recorded, recorded
 from planning.plan import Plan
+from planning.refusal import Refusal
 from preview.document import document
+from preview.encrypted import about_encrypted
 from preview.project import Project, load_project, load_stack
 from preview.run import record
 
@@ -34,7 +36,10 @@ def read_plan(stack: str) -> StackPlan:
     os.environ["PULUMI_CONFIG"] = json.dumps(dict(merged.values))
     os.environ["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(sorted(merged.secret_keys))
     pulumi.runtime.configure(pulumi.runtime.Settings(project=project.name, stack=stack))
-    return StackPlan(project=project, plan=load_settings().plan())
+    try:
+        return StackPlan(project=project, plan=load_settings().plan())
+    except Refusal as refusal:
+        raise about_encrypted(refusal, merged) from refusal
 
 
 def read_resources(stack: str) -> tuple[Recorded, ...]:

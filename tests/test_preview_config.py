@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from preview.errors import InvalidFile, Refused
 from preview.files import read_mapping
 from preview.paths import PathError, coerce, parse_path, set_path
 from preview.project import Override, StackConfig, load_project, load_stack
+from preview.scalars import number_text
 
 PROJECT = """
 name: shop
@@ -104,12 +106,197 @@ def test_what_pulumi_writes_itself_is_accepted_and_an_environment_warned_of(load
     )
 
 
+# YAML. What stands here as expected is what Pulumi 3.276.0 answered; tests/real asks it again.
+
+# What a word is: resolve() of resolve.go in gopkg.in/yaml.v3. How it is told: MarshalString() of
+# sdk/go/common/resource/config/object.go, by floatEncoder() and appendString() of encoding/json/encode.go.
+SCALARS = [
+    ("yes", "yes", '"yes"'),
+    ("on", "on", '"on"'),
+    ("TRUE", "true", "true"),
+    ("12:30", "12:30", '"12:30"'),
+    ("1e3", "1000", "1000"),
+    ("0x1F", "31", "31"),
+    ("0777", "511", "511"),
+    ("0o17", "15", "15"),
+    ("08", "8", "8"),
+    ("0b11", "3", "3"),
+    ("0b-11", "-3", "-3"),
+    ("0b2", "0b2", '"0b2"'),
+    ("1_000", "1000", "1000"),
+    ("1.", "1", "1"),
+    ("+.5", "0.5", "0.5"),
+    ("-0.0", "0", "0"),
+    ("0.000001", "0.000001", "0.000001"),
+    ("1e-7", "1e-7", "1e-7"),
+    ("1e20", "100000000000000000000", "100000000000000000000"),
+    ("1e21", "1e+21", "1e+21"),
+    ("5e-324", "5e-324", "5e-324"),
+    ("1e400", "1e400", '"1e400"'),
+    ("9223372036854775807", "9223372036854775807", "9223372036854775807"),
+    # An unsigned number goes through JSON and is a float then, but not at the top.
+    ("18446744073709551615", "18446744073709551615", "18446744073709552000"),
+    ("99999999999999999999", "100000000000000000000", "100000000000000000000"),
+    # Time.String() of Go's time package.
+    ("2026-01-01", "2026-01-01 00:00:00 +0000 UTC", '"2026-01-01 00:00:00 +0000 UTC"'),
+    ("2026-1-2 3:04:05,60", "2026-01-02 03:04:05.6 +0000 UTC", '"2026-01-02 03:04:05.6 +0000 UTC"'),
+    ("2001-12-14t21:59:43.10-11:07", "2001-12-14 21:59:43.1 -1107 -1107", '"2001-12-14 21:59:43.1 -1107 -1107"'),
+    ("2026-01-01T10:00:00", "2026-01-01T10:00:00", '"2026-01-01T10:00:00"'),
+    ("2026-02-30", "2026-02-30", '"2026-02-30"'),
+    ("'2026-01-01'", "2026-01-01", '"2026-01-01"'),
+    # A null at the top is an empty text: checkForEmptyConfig() of sdk/go/common/workspace/loaders.go.
+    ("", "", "null"),
+    ("~", "", "null"),
+    ("'a&b<c>\u2028'", "a&b<c>\u2028", r'"a\u0026b\u003cc\u003e\u2028"'),
+    ("é\U0001f600", "é\U0001f600", '"é\U0001f600"'),
+    ("!!binary aGVsbG8=", "hello", '"hello"'),
+    ("!!binary /w==", "\ufffd", '"\ufffd"'),
+    ("!!str 1", "1", '"1"'),
+    ("!!int '12'", "12", "12"),
+    ("!!float 3", "3", "3"),
+    ("!other x", "x", '"x"'),
+    # Written as a block, the first line break is lost: yaml_emitter_write_literal_scalar() of yaml.v3's emitterc.go.
+    (r'"\na"', "a", '"a"'),
+    (r'"\n a \nb"', "\n a \nb", r'"\n a \nb"'),
+    (
+        "{1: a, 0x2: b, true: c, 1.5: d}",
+        '{"1":"a","1.5":"d","2":"b","true":"c"}',
+        '{"1":"a","1.5":"d","2":"b","true":"c"}',
+    ),
+    ("{~: a, 2026-01-01: b}",) + ('{"2026-01-01 00:00:00 +0000 UTC":"b","\\u003cnil\\u003e":"a"}',) * 2,
+    ("{<<: {a: 1, b: 2}, b: 3}", '{"a":1,"b":3}', '{"a":1,"b":3}'),
+    ("{<<: [{a: 1}, {a: 2}], '1': 3}", '{"1":3,"a":1}', '{"1":3,"a":1}'),
+    ("{b: 1, <<: {0x10: 2}}", '{"0x10":2,"b":1}', '{"0x10":2,"b":1}'),
+    ("[&a [1], *a]", "[[1],[1]]", "[[1],[1]]"),
+    ("{secure: 5}", '{"secure":5}', '{"secure":5}'),
+]
+
+
+@pytest.mark.parametrize(("written", "top", "nested"), SCALARS, ids=[repr(row[0]) for row in SCALARS])
+def test_yaml_is_read_as_the_engine_reads_it(load: Load, written: str, top: str, nested: str) -> None:
+    values = load(STACK + f"  shop:extra: {written}\n  shop:inner:\n    x: {written}\n").values
+    assert (values["shop:extra"], values["shop:inner"]) == (top, f'{{"x":{nested}}}')
+
+
+# createConfigValue() of pkg/workspace/config.go: all but text, whole numbers and truths goes through JSON.
+DEFAULTS = [
+    ("2026-01-01", "2026-01-01T00:00:00Z", '"2026-01-01T00:00:00Z"'),
+    ("2001-12-14t21:59:43.10-11:07", "2001-12-14T21:59:43.1-11:07", '"2001-12-14T21:59:43.1-11:07"'),
+    ("18446744073709551615", "18446744073709552000", "18446744073709552000"),
+    ("99999999999999999999", "100000000000000000000", "100000000000000000000"),
+    ("1e-7", "1e-7", "1e-7"),
+    ("true", "true", "true"),
+    ("'a&b'", "a&b", r'"a\u0026b"'),
+]
+
+
+@pytest.mark.parametrize(("written", "top", "nested"), DEFAULTS)
+def test_defaults_of_the_project_are_told_as_the_engine_tells_them(
+    load: Load, written: str, top: str, nested: str
+) -> None:
+    project = PROJECT + f"  extra: {{default: {written}}}\n  inner: {{default: [{written}]}}\n"
+    values = load(project=project).values
+    assert (values["shop:extra"], values["shop:inner"]) == (top, f"[{nested}]")
+
+
+def test_a_default_that_only_a_float_can_hold_is_a_whole_number_to_the_engine(load: Load) -> None:
+    project = PROJECT + "  large: {type: integer, default: 99999999999999999999}\n"
+    assert load(project=project).values["shop:large"] == "100000000000000000000"
+
+
 @pytest.mark.parametrize(
-    ("written", "read"),
-    [("yes", "yes"), ("on", "on"), ("12:30", "12:30"), ("2024-01-01", "2024-01-01"), ("1e3", "1000"), ("0x10", "16")],
+    ("written", "reason"),
+    [
+        (r'"a\/b"', r"`\/` is no escape that the engine knows"),
+        (".inf", "is no number that the engine can hand over"),
+        ("{a: [-.Inf, 1]}", "is no number that the engine can hand over"),
+        ("!!bool yes", "the tag !!bool does not fit: 'yes' is no !!bool"),
+        ("!!int 1.5", "the tag !!int does not fit"),
+        ("!!binary YQ", "the tag !!binary does not fit: its text is not base64"),
+        ("!!null x", "the tag !!null does not fit"),
+        (r'"\ta\nb"', "text of several lines cannot begin with a tab"),
+        ("{a: &x [*x]}", "the value of anchor &x contains itself"),
+        ("{a: *x}", "there is no anchor &x above it"),
+        ("{<<: [1]}", "`<<` takes a mapping or a list of mappings"),
+        ("{? {a: b} : c}", "a key must be text"),
+        ("{a: 1, 'a': 2}", "key 'a' stands twice, first in line 5"),
+        ("{1: a, '1': b}", "key '1' stands twice, first in line 5"),
+        ("{1.0: a, 1: b}", "key '1' stands twice, first in line 5"),
+        ("{url: a?b=c}", "in brackets a `?` ends a word to the engine"),
+        ("[!x, 1]", "to the engine the tag goes on to the next space"),
+        ("x\n\ufeff  shop:more: 1", "an invisible byte order mark stands within the file"),
+    ],
 )
-def test_yaml_is_read_as_the_engine_reads_it(load: Load, written: str, read: str) -> None:
-    assert load(STACK + f"  shop:extra: {written}\n").values["shop:extra"] == read
+def test_yaml_that_the_engine_refuses_or_misreads_is_refused(load: Load, written: str, reason: str) -> None:
+    problem, *_ = refusal(load, STACK + f"  shop:extra: {written}\n").problems
+    assert problem.key.startswith(("Pulumi.dev.yaml:5", "Pulumi.dev.yaml:6"))
+    assert reason in problem.reason
+    assert problem.fix
+
+
+def test_all_that_is_wrong_with_the_yaml_is_told_at_once(load: Load) -> None:
+    error = refusal(load, STACK + '  shop:a: .inf\n  shop:b: "\\/"\n  shop:b: !!int x\n')
+    assert [problem.key for problem in error.problems] == [
+        "Pulumi.dev.yaml:5:11",
+        "Pulumi.dev.yaml:6:11",
+        "Pulumi.dev.yaml:7:11",
+        "Pulumi.dev.yaml:7:3",
+    ]
+
+
+@pytest.mark.parametrize("more", ["---\nconfig: {}\n", "...\nmore: text\n", "--- {{{\n"])
+def test_what_the_engine_would_not_look_at_is_refused(load: Load, more: str) -> None:
+    (problem,) = refusal(load, STACK + more).problems
+    assert problem.key.startswith("Pulumi.dev.yaml:5:") or problem.key.startswith("Pulumi.dev.yaml:6:")
+
+
+def test_a_document_may_begin_with_a_mark_and_end_with_one(load: Load) -> None:
+    assert load("\ufeff%YAML 1.1\n---" + STACK + "...\n").values == load().values
+    (problem,) = refusal(load, "%YAML 1.2\n---" + STACK).problems
+    assert "the engine reads YAML 1.1 only" in problem.reason
+
+
+def test_aliases_that_unfold_to_a_thousandfold_are_refused(load: Load) -> None:
+    lines = ["  shop:a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"]
+    lines += [f"  shop:a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 9)]
+    (problem,) = refusal(load, STACK + "".join(lines)).problems
+    assert "too much of it is aliases" in problem.reason
+    (problem,) = refusal(load, STACK + "  shop:a: " + "[" * 100_000).problems
+    assert problem.reason == "nests too deep"
+
+
+def test_a_key_without_a_value_is_an_empty_text_and_said(load: Load) -> None:
+    loaded = load(STACK.replace("shop:name: corner", "shop:name:"))
+    assert loaded.values["shop:name"] == ""
+    assert loaded.warnings == ('Pulumi.dev.yaml: shop:name has no value, which is read as an empty text: write ""',)
+    # strconv.Atoi("") of ValidateConfigValue() in sdk/go/common/workspace/project.go
+    assert [problem.key for problem in refusal(load, STACK + "  shop:replicas:\n").problems] == ["shop:replicas"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "spellings"),
+    [
+        ("  name: other\n", "shop:name and as name"),
+        ("  shop:config:name: other\n", "shop:name and as shop:config:name"),
+        ("  shop:config:name: other\n  name: b\n", "shop:name and as shop:config:name and as name"),
+    ],
+)
+def test_a_key_in_two_spellings_is_refused(load: Load, lines: str, spellings: str) -> None:
+    # UnmarshalYAML() of config/map.go and stackConfigNamespacedWithProject() of loaders.go go over a map of Go's.
+    (problem,) = refusal(load, STACK + lines).problems
+    assert problem.key == "shop:name"
+    assert problem.reason == f"is written as {spellings}, of which the engine takes one by chance"
+
+
+@pytest.mark.parametrize("key", ["a:b:c", "a:b:c:d", "::", "1", "~", "!x k"])
+def test_a_key_that_is_none_is_refused(load: Load, key: str) -> None:
+    # ParseKey() of sdk/go/common/resource/config/key.go
+    assert len(refusal(load, STACK + f"  {key}: 1\n").problems) == 1
+
+
+@pytest.mark.parametrize("block", ["config: 5\n", "config: []\n", 'config: ""\n'])
+def test_a_block_that_holds_no_keys_is_refused(load: Load, block: str) -> None:
+    assert [problem.key for problem in refusal(load, block).problems] == ["config"]
 
 
 # Checking
@@ -133,6 +320,11 @@ def test_all_problems_come_at_once_with_key_reason_and_fix(load: Load) -> None:
     [
         ("shop:spot: 1", "boolean"),
         ("shop:replicas: 1.5", "integer"),
+        ("shop:replicas: 99999999999999999999", "integer"),
+        ("shop:replicas: 9223372036854775808", "integer"),
+        ("shop:labels: {secure: v1:x}", "object"),
+        ("shop:models: {secure: v1:x}", "array<object>"),
+        ("shop:models: [{secure: v1:x}]", "array<object>"),
         ("shop:labels: [a]", "object"),
         ("shop:models: {a: b}", "array<object>"),
         ("shop:models: [a]", "array<object>"),
@@ -146,7 +338,16 @@ def test_a_wrong_type_is_refused(load: Load, line: str, kind: str) -> None:
         if "name" not in line
         else STACK.replace("shop:name: corner", line),
     ).problems
-    assert problem.reason == f"must be of type '{kind}'"
+    assert problem.reason.startswith(f"must be of type '{kind}'")
+
+
+def test_what_is_encrypted_as_a_whole_is_text_and_no_object(load: Load) -> None:
+    # Object() of a `secure:` value is false: MarshalString() of sdk/go/common/resource/config/object.go
+    (problem,) = refusal(load, STACK + "  shop:labels: {secure: v1:x}\n").problems
+    assert problem.reason == "must be of type 'object', and what is encrypted as a whole is text"
+    assert problem.fix == "encrypt the texts in it, each by its path: pulumi config set --secret --path"
+    inside = load(STACK + "  shop:labels: {a: {secure: v1:x}}\n  shop:zones: [{secure: v1:y}]\n")
+    assert {"shop:labels", "shop:zones"} < inside.secret_keys
 
 
 def test_text_that_reads_as_a_number_fits_string_and_integer(load: Load) -> None:
@@ -204,6 +405,21 @@ def test_a_stack_name_is_no_path(load: Load, tmp_path: Path, name: str) -> None:
         ("name: shop\nruntime: python\nconfig: {a: {type: integer, default: x}}\n", "config.a.default"),
         ("name: shop\nruntime: python\nconfig: {'gcp:a': {type: string}}\n", "config.gcp:a"),
         ("name: shop\nruntime: python\nconfig: {'gcp:a': {description: nothing}}\n", "config.gcp:a"),
+        # project.json beside sdk/go/common/workspace/project.go
+        ("name: shop\nruntime: python\nconfig: {a: 0.5}\n", "config.a"),
+        ("name: shop\nruntime: python\nconfig: {a: }\n", "config.a"),
+        ("name: shop\nruntime: python\nconfig: {a: [{1: b}]}\n", "config.a"),
+        ("name: shop\nruntime: python\nconfig: {a: 2026-01-01}\n", "config.a"),
+        ("name: shop\nruntime: python\nconfig: {a: {type: null}}\n", "config.a.type"),
+        ("name: shop\nruntime: python\nconfig: {a: {defualt: 1}}\n", "config.a.defualt"),
+        ("name: shop\nruntime: python\nconfig: {a: {secret: 'true', default: 1}}\n", "config.a.secret"),
+        ("name: shop\nruntime: python\nconfig: {a: {description: 5, default: 1}}\n", "config.a.description"),
+        ("name: shop\nruntime: python\nconfig: {a: {type: array, items: {type: array}}}\n", "config.a.items"),
+        ("name: shop\nruntime: python\nconfig: {a: {type: string, default: 2026-01-01}}\n", "config.a.default"),
+        ("name: shop\nruntime: python\nconfig: {a: {default: {1: b}}}\n", "config.a.default"),
+        ("name: shop\nruntime: python\nconfig: {a: x, 'shop:a': y}\n", "shop:a"),
+        ("name: shop\nruntime: python\nconfig: {'a:b:c': x}\n", "a:b:c"),
+        ("name: shop\nruntime: python\nconfig: {a.b: x}\n", "config.a.b"),
     ],
 )
 def test_a_project_file_that_the_engine_would_not_take(load: Load, project: str, key: str) -> None:
@@ -346,10 +562,19 @@ def test_setting_a_path_changes_that_path_and_nothing_else(root: Any, path: list
     assert kept.items() <= leaves(after).items()
 
 
+@given(number=st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_told_in_the_fewest_digits_that_mean_it(number: float) -> None:
+    text = number_text(number)
+    assert float(text) == number
+    assert re.fullmatch(r"-?(0|[1-9]\d{0,20})(\.\d*[1-9])?|-?[1-9](\.\d*[1-9])?e(\+[1-9]\d+|-[1-9]\d*)", text)
+
+
 WORDS = st.text(alphabet=st.characters(categories=["L", "N", "P"]), max_size=8)
 
 
-@given(value=st.dictionaries(WORDS, WORDS | st.integers() | st.booleans()))
+@given(
+    value=st.dictionaries(WORDS.filter(lambda word: word != "<<"), WORDS | st.integers(-(2**63), 2**63) | st.booleans())
+)
 def test_yaml_that_is_json_reads_as_json(tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any]) -> None:
     file = tmp_path_factory.getbasetemp() / "value.yaml"
     file.write_text(json.dumps(value, ensure_ascii=False))

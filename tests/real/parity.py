@@ -33,6 +33,8 @@ class Exemption:
     reason: str
 
 
+_NUMBER = "holds the project's number, which only Google knows: the engine asks with your credentials (getProject)"
+
 EXEMPTIONS = (
     Exemption(where=r"document: duration", reason="another in every run"),
     Exemption(where=r"document: outputs", reason="an addition of ours: the engine's document has no outputs"),
@@ -44,7 +46,11 @@ EXEMPTIONS = (
     ),
     Exemption(
         where=r"gcp:secretmanager/secretIamMember:SecretIamMember hugging-face-token-access: newState\.inputs\.member",
-        reason="holds the project's number, which only Google knows: the engine asks with your credentials",
+        reason=_NUMBER,
+    ),
+    Exemption(where=r"gcp:storage/bucketIAMMember:BucketIAMMember .*: newState\.inputs\.member", reason=_NUMBER),
+    Exemption(
+        where=r"gcp:billing/budget:Budget budget-month: newState\.inputs\.budgetFilter\.projects", reason=_NUMBER
     ),
 )
 """Every difference between the engine's preview and ours. docs/real-things.md shows the same table."""

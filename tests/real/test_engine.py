@@ -69,12 +69,16 @@ class Previews:
 def previews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previews]:
     with Server(Cloud()) as server:
         engine = Engine(tmp_path_factory.mktemp("previews"), server.attach)
-        shutil.copy(engine.project / "Pulumi.dev.yaml", engine.project / "Pulumi.token.yaml")
+        for stack in ("token", "bucket"):
+            shutil.copy(engine.project / "Pulumi.dev.yaml", engine.project / f"Pulumi.{stack}.yaml")
+        engine.settings("bucket", {"llmserve:weightsFrom": "bucket", "llmserve:budget": BUDGET})
         yield Previews(engine=engine)
 
 
-STACKS = ("dev", "prod", "token")
-"""Every stack of the project, and dev with a token of its own, for a secret that passes through the program."""
+STACKS = ("dev", "prod", "token", "bucket")
+"""Every stack of the project; dev with a token of its own, for a secret that passes through the program; and dev with
+what no committed stack has, weights in a bucket and a budget."""
+BUDGET = {"billingAccount": "012345-6789AB-CDEF01", "monthlyUsd": 100}
 COST = "cost"
 """The one that makes nothing: its outputs are compared."""
 
