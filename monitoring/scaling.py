@@ -155,7 +155,10 @@ class ScaledVersion:
         return f"{greatest} >= 0"
 
     def _asked(self) -> str:
-        """Say what asks for the version now. Beside a floor only what that leaves over: it is awake anyway."""
+        """Say what asks for the version now. Beside a floor only what that leaves over: it is awake anyway.
+
+        What is under way there keeps replicas that there are, and wakes none: only a queue says that they are missing.
+        """
         if not self.floor:
             workloads = [f"{self.model}-{version}" for version in self.versions] or [self.workload]
             asks = [
@@ -164,7 +167,8 @@ class ScaledVersion:
             ]
         else:
             asks = [self._load(), queries.starting([self.workload], self.deadline_seconds, self.namespace)]
-            asks += [] if self.queue_per_replica is None else [self._beyond(self._under_way())]
+            there = f"scalar(max({self._series(THERE)}) or vector(0))"
+            asks += [] if self.queue_per_replica is None else [f"clamp_max({self._beyond(self._under_way())}, {there})"]
         return " + ".join(f"({ask})" for ask in asks)
 
     def _load(self) -> str:

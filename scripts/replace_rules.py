@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from preview.diff.rules import EVENTS, FILE, REVISIONS, Event, Rule, is_judged, rules
+from preview.diff.rules import EVENTS, FILE, REVISIONS, STAYS, Event, Rule, is_judged, rules
 from scripts.terminal import OperationError, run, say
 
 _CONDITIONS: Final[Sequence[tuple[str, str, str]]] = (
@@ -36,6 +36,15 @@ _CONDITIONS: Final[Sequence[tuple[str, str, str]]] = (
 """A condition in the answers, the events that it is for (none: as the answers say), and the word for it here."""
 _LIVE: Final = ("replaceUnready", "removed as a whole")
 """Conditions on what only a cluster knows, or on what no program writes."""
+_SUPPRESSED: Final = {
+    "CaseDiffSuppress": "where more than case differs",
+    "iamMemberCaseDiffSuppress": "where more than case differs",
+    "CompareSelfLinkOrResourceName": "where the last part differs",
+    "CompareResourceNames": "where the last part differs",
+}
+"""What a provider takes for no change, by the name of its function."""
+_ZEROS: Final = ("", "false", "0")
+_PLAIN: Final = ("string", "bool", "int", "float")
 _WHOLE: Final = ("map", "")
 """Kinds whose every part counts as the field itself. Kubernetes's fields are compared whole, and have no kind."""
 _ANY_MEMBER: Final = "gcp:*:*IAMMember", "gcp:*:*IamMember"
@@ -82,6 +91,14 @@ def _rule(row: Mapping[str, str]) -> Rule | None:
         if (match := re.match(pattern, condition)) is not None:
             when, on = match.expand(word), events.split() or on
             break
+    if on and not when and (suppressed := row["suppress"].rpartition(".")[2]) in _SUPPRESSED:
+        when = _SUPPRESSED[suppressed]
+    elif on and not when and (default := row["default"].lower()) not in _ZEROS:
+        on, when = list(EVENTS), f"where absent is {default}"
+    # What is computed as well keeps its value where it is left out: so a whole object may be, whatever is in it.
+    stays = row["computed"] == "yes" and says[Event.REMOVED] == "none" and row["kind"] not in _PLAIN
+    if stays and Event.REMOVED not in on:
+        on = [*on, STAYS]
     if not on:
         return None
     whole = row["kind"] in _WHOLE or row["type"].startswith("kubernetes:")

@@ -129,7 +129,12 @@ CASES: dict[str, Case] = {
         change_settings("prod", systemMachineType="e2-standard-8"), updated={"cluster-system"}
     ),
     "GPU nodes may do less": Case(
-        change_text(POOL, "oauth_scopes=[CLOUD_PLATFORM]", "oauth_scopes=[]"), replaced=POOLS
+        change_text(
+            POOL,
+            "oauth_scopes=[CLOUD_PLATFORM]",
+            'oauth_scopes=["https://www.googleapis.com/auth/devstorage.read_only"]',
+        ),
+        replaced=POOLS,
     ),
     "a longer password for Grafana": Case(
         change_text("components/monitoring_stack.py", "length=32", "length=40"),

@@ -260,6 +260,12 @@ def test_beside_a_floor_replicas_stay_under_load_and_go_one_by_one() -> None:
     assert last >= first + 2 * MINUTE
 
 
+def test_beside_a_floor_what_is_under_way_wakes_none() -> None:
+    """Seven under way, all running: the floor's queue is empty."""
+    moments = run([Phase(minutes=60, rate=0.5, running=7)], floor=1, **BY_QUEUE)
+    assert {moment.after for moment in moments} == {0}
+
+
 @pytest.mark.parametrize("target", [BY_QUEUE, BY_RATE])
 @pytest.mark.parametrize("minutes", [1, 5, 20, 90])
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ HOLDS_DATA: Final = (
 """Types with which data goes."""
 ALIKE: Final = 0.8
 """The part of their values that a deleted and a new resource share where one looks like the other, renamed."""
-NAMED: Final = ("name", "accountId", "roleId", "projectId")
+NAMED: Final = ("name", "accountId", "roleId", "projectId", "secretId")
 """Fields that pulumi-gcp names automatically where they are not given: provider/resources.go, `AutoName`."""
 CLUSTER: Final = "gcp:container/cluster:Cluster"
 IDENTITY: Final = "clusterIdentifier"

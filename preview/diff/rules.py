@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,8 @@ class Event(StrEnum):
 
 
 EVENTS: Final = tuple(Event)
+STAYS: Final = "stays"
+"""Beside the events: what is left out keeps its value, and all that is in it does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,10 @@ def rules() -> tuple[Rule, ...]:
 
 @cache
 def _rules_of(token: str) -> tuple[Rule, ...]:
-    return tuple(rule for rule in rules() if fnmatchcase(token, rule.type))
+    exact = tuple(rule for rule in rules() if rule.type == token)
+    patterns = (rule for rule in rules() if "*" in rule.type and fnmatchcase(token, rule.type))
+    # What stands for a kind of types is for those that have no rules of their own; metadata is every kind's.
+    return (*exact, *(rule for rule in patterns if not exact or rule.type == "kubernetes:*"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +104,8 @@ def rule_for(token: str, path: str, *, before: Any, after: Any, around: Around =
     # An item that comes or goes is a change of its list.
     event = Event.CHANGED if path.endswith("]") and not _is_unknown(after) else _event(before, after)
     for rule in _rules_of(token):
+        if after is MISSING and path == rule.field and STAYS in rule.on.split():
+            return None
         if rule.path == "*" or bare == rule.field or (rule.path != rule.field and bare.startswith(f"{rule.field}.")):
             if event in rule.on.split() and _applies(rule, before, after, around):
                 return rule
@@ -110,6 +117,10 @@ def rule_for(token: str, path: str, *, before: Any, after: Any, around: Around =
             if came_or_went and inner in rule.on.split() and _applies(rule, was, now, around):
                 return rule
     return None
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is MISSING or value is None or (not isinstance(value, Enum) and value in (False, "", [], {}))
 
 
 def _event(before: Any, after: Any) -> Event:
@@ -139,6 +150,10 @@ def is_judged(rule: Rule) -> bool:
 
 
 def _applies(rule: Rule, before: Any, after: Any, around: Around) -> bool:
+    # For Terraform's SDK what is absent is false, 0 or empty, unless it has a default.
+    is_same = rule.type.startswith("gcp:") and _is_nothing(before) and _is_nothing(after)
+    if is_same and not rule.when.startswith("where absent is "):
+        return False
     for pattern, applies in _CONDITIONS.items():
         if (match := re.fullmatch(pattern, rule.when)) is not None:
             return applies(match, before, after, around)
@@ -155,6 +170,15 @@ def _is_another_cluster(_match: re.Match[str], _before: Any, _after: Any, around
 
 
 _CONDITIONS: Final[Mapping[str, Callable[[re.Match[str], Any, Any, Around], bool]]] = {
+    r"where absent is (.*)": lambda match, before, after, _around: (
+        len({match[1] if value is MISSING else str(value).lower() for value in (before, after)}) == 2
+    ),
+    "where more than case differs": lambda _match, before, after, _around: (
+        len({str(value).lower() for value in (before, after)}) == 2
+    ),
+    "where the last part differs": lambda _match, before, after, _around: (
+        len({str(value).rpartition("/")[2] for value in (before, after)}) == 2
+    ),
     "where it was true": lambda _match, before, _after, _around: str(before).lower() == "true",
     "where an entry goes": lambda _match, before, _after, _around: before not in (MISSING, [], {}),
     "where the range shrinks or moves": lambda _match, before, after, _around: not _holds(before, after),
