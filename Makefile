@@ -9,9 +9,10 @@ STACK ?=
 ARGS ?=
 # A file of requests for `make simulate`.
 TRACE ?=
-# Folders for `make test-real`: Helm charts, and files of custom resource definitions.
+# Folders for `make test-real`: Helm charts, files of custom resource definitions, and answers of the providers.
 CHARTS ?=
 CRDS ?=
+ANSWERS ?=
 
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 STACKS := $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml))
@@ -45,8 +46,8 @@ test: $(VENV)/development.stamp ## Prove that it works, without a cloud: [ARGS="
 test-long: $(VENV)/development.stamp ## Try many more random stacks, 2,000 of them as whole programs; half an hour [ARGS=...]
 	@LLMSERVE_TEST_LONG=1 $(RUN) pytest tests/test_properties.py $(ARGS)
 
-test-real: $(VENV)/development.stamp ## Hold it against every real program on PATH, and say which were not there: [CHARTS=DIR CRDS=DIR]
-	@CHARTS="$(CHARTS)" CRDS="$(CRDS)" $(RUN) pytest tests/real $(ARGS)
+test-real: $(VENV)/development.stamp ## Hold it against every real program on PATH, and say which were not there: [CHARTS=DIR CRDS=DIR ANSWERS=DIR]
+	@CHARTS="$(CHARTS)" CRDS="$(CRDS)" ANSWERS="$(ANSWERS)" $(RUN) pytest tests/real $(ARGS)
 
 check: $(VENV)/development.stamp ## Lint, formatting and types
 	@$(RUN) ruff check .

@@ -104,7 +104,7 @@ def rule_for(token: str, path: str, *, before: Any, after: Any, around: Around =
     # An item that comes or goes is a change of its list.
     event = Event.CHANGED if path.endswith("]") and not _is_unknown(after) else _event(before, after)
     for rule in _rules_of(token):
-        if after is MISSING and path == rule.field and STAYS in rule.on.split():
+        if after is MISSING and bare == rule.field and not path.endswith("]") and STAYS in rule.on.split():
             return None
         if rule.path == "*" or bare == rule.field or (rule.path != rule.field and bare.startswith(f"{rule.field}.")):
             if event in rule.on.split() and _applies(rule, before, after, around):
