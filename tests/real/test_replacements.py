@@ -1,8 +1,8 @@
 """What replaces a resource, held against the answers of the providers' own code.
 
-ANSWERS names a folder, which docs/real-things.md describes: `table.csv` has what a provider's plan says of each field of
-each type, `pairs.jsonl` has whole resources before and after a change, most of prod's own, and `pairs-answers.jsonl` what
-the provider's `Diff` says of each.
+ANSWERS names a folder, which docs/real-things.md describes: `table.csv` has what a provider's plan says of each field
+of each type, `pairs.jsonl` has whole resources before and after a change, most of prod's own, and
+`pairs-answers.jsonl` what the provider's `Diff` says of each.
 """
 
 import json
