@@ -11,9 +11,10 @@ import hashlib
 import importlib
 import inspect
 import json
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,31 +28,15 @@ from google.protobuf.json_format import MessageToDict
 from pulumi._types import resource_types
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from preview.diff.compare import AUTONAME
+from preview.diff.rules import Around, rule_for
+from preview.diff.values import comparable, differences
+
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """The engine's sentinel: https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/plugin/rpc.go"""
 
 ENDPOINT = "gke-0123456789abcdef.us-central1.gke.goog"
 PROJECT_NUMBER = "123456789012"
-_REPLACING = {"project", "location", "region", "zone", "name", "network", "subnetwork", "clusterIdentifier"}
-_REPLACING_BELOW: Mapping[str, tuple[str, frozenset[str]]] = {
-    "gcp:container/nodePool:NodePool": (
-        "nodeConfig",
-        frozenset(
-            {
-                "ephemeralStorageLocalSsdConfig", "flexStart", "guestAccelerators", "maxRunDuration", "metadata",
-                "oauthScopes", "preemptible", "reservationAffinity", "serviceAccount", "shieldedInstanceConfig", "spot",
-            }
-        ),
-    ),
-    "kubernetes:apps/v1:Deployment": ("spec", frozenset({"selector"})),
-    "kubernetes:apps/v1:DaemonSet": ("spec", frozenset({"selector"})),
-}  # fmt: skip
-"""Fields of a field of a type that cannot be changed in place, so that the resource is made anew.
-
-Node pools: what has `ForceNew` in hashicorp/terraform-provider-google-beta at 93c65b2d60,
-google-beta/services/container/node_config.go. Selectors:
-https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#label-selector-updates
-"""
 _NAMING = ("name", "accountId", "repositoryId", "bucket")
 
 
@@ -149,7 +134,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, cloud: Cloud) -> None:
         """Serve this cloud."""
         self._cloud = cloud
-        self._clusters: dict[str, str] = {}
+        self._configurations: dict[str, dict[str, Any]] = {}
 
     def Attach(self, request: plugin_pb2.PluginAttach, context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Take note that the engine uses this process."""
@@ -173,13 +158,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def DiffConfig(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """Compare two configurations; another cluster is another provider."""
-        return _difference(_plain(request.old_inputs) or _plain(request.olds), _plain(request.news))
+        old, new = _plain(request.old_inputs) or _plain(request.olds), _plain(request.news)
+        return _difference(old, new, token=type_of(request.urn), config={})
 
     def Configure(
         self, request: provider_pb2.ConfigureRequest, context: grpc.ServicerContext
     ) -> provider_pb2.ConfigureResponse:
         """Remember which cluster this connection leads to."""
-        self._clusters[context.peer()] = _plain(request.args).get("clusterIdentifier", "")
+        self._configurations[context.peer()] = _plain(request.args)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext) -> provider_pb2.CheckResponse:
@@ -192,8 +178,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """Compare the inputs of two programs."""
-        ignored = set(request.ignoreChanges)
-        return _difference(_plain(request.old_inputs), _plain(request.news), ignored, token=type_of(request.urn))
+        return _difference(
+            _plain(request.old_inputs),
+            _plain(request.news),
+            request.ignoreChanges,
+            token=type_of(request.urn),
+            config=self._configurations.get(context.peer(), {}),
+        )
 
     def Create(self, request: provider_pb2.CreateRequest, context: grpc.ServicerContext) -> provider_pb2.CreateResponse:
         """Make a resource; in a preview, say what is not known of it."""
@@ -224,7 +215,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Change a resource in place."""
         inputs, token = _plain(request.news), type_of(request.urn)
         if request.preview:
-            return provider_pb2.UpdateResponse(properties=_struct(_plain(request.olds) | inputs))
+            return provider_pb2.UpdateResponse(properties=_struct(_outputs(request.urn, inputs)))
         with self._cloud.operation(Kind.UPDATE, request.urn):
             self._cloud.existing[self._place(context, token, request.id)] = Existing(urn=request.urn, inputs=inputs)
             self._cloud.ledger.append(Operation(kind=Kind.UPDATE, urn=request.urn, inputs=inputs))
@@ -249,7 +240,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def _place(self, context: grpc.ServicerContext, token: str, identity: str) -> Place:
-        cluster = self._clusters[context.peer()] if token.startswith("kubernetes:") else ""
+        configuration = self._configurations[context.peer()] if token.startswith("kubernetes:") else {}
+        cluster = configuration.get("clusterIdentifier", "")
         return Place(cluster=cluster, type=token, id=identity)
 
 
@@ -345,19 +337,36 @@ def _id_of(urn: str, inputs: Mapping[str, Any]) -> str:
 def _difference(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
-    ignored: set[str] = frozenset(),  # type: ignore[assignment]
+    ignored: Iterable[str] = (),
     *,
-    token: str = "",
+    token: str,
+    config: Mapping[str, Any],
 ) -> provider_pb2.DiffResponse:
-    changed = sorted(key for key in {*old, *new} - ignored if not key.startswith("__") and old.get(key) != new.get(key))
-    replacing = [key for key in changed if key in _REPLACING]
-    if "metadata" in changed and any(_of(old, key) != _of(new, key) for key in ("name", "namespace")):
-        replacing.append("metadata")
-    field_, below = _REPLACING_BELOW.get(token, ("", frozenset()))
-    if field_ in changed and any(old.get(field_, {}).get(key) != new.get(field_, {}).get(key) for key in below):
-        replacing.append(field_)
+    """Answer as the providers do, whose answers the table of rules holds (tests/real/test_replacements.py)."""
+    around = Around(before=old, after=new, provider=config)
+    changed, replacing = set(), set()
+    for found in differences(comparable(old), comparable(new)):
+        if any(found.path == path or found.path.startswith((f"{path}.", f"{path}[")) for path in ignored):
+            continue
+        key = re.split(r"[.\[]", found.path, maxsplit=1)[0]
+        changed.add(key)
+        if rule_for(token, found.path, before=found.before, after=found.after, around=around) is not None:
+            replacing.add(key)
     some = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
-    return provider_pb2.DiffResponse(changes=some, diffs=changed, replaces=replacing)
+    return provider_pb2.DiffResponse(
+        changes=some,
+        diffs=sorted(changed),
+        replaces=sorted(replacing),
+        deleteBeforeReplace=bool(replacing) and _is_named_by_hand(token, old, new),
+    )
+
+
+def _is_named_by_hand(token: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two could not be there at once; a name that is chosen ends with seven hexadecimal digits here."""
+    if token.startswith("kubernetes:"):
+        return all(_of(old, key) == _of(new, key) for key in ("name", "namespace")) and bool(_of(new, "name"))
+    given = [new[key] for key in ("name", "accountId", "roleId", "projectId", "secretId") if new.get(key)]
+    return token.startswith("gcp:") and bool(given) and not AUTONAME.search(str(given[0]))
 
 
 def _of(inputs: Mapping[str, Any], key: str) -> Any:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from preview import record
+from preview.diff.compare import CLUSTER, Operation, compare
 from tests.real.engine import Engine, forgotten, imagined
 from tests.real.parity import EXEMPTIONS, Difference, comparable, differences_of, options_of, outputs_of, unexplained
 from tests.real.programs import need
 from tests.real.stand_in import UNKNOWN, Cloud, Kind, Server
+from tests.test_diff_replacements import CASES
 
 TIER = "engine"
 
@@ -299,10 +302,11 @@ class Deployed:
         assert self.urns() == wanted
 
 
-def deploy(folder: Path, stack: str) -> Iterator[Deployed]:
+def deploy(folder: Path, stack: str, settings: dict[str, Any] | None = None) -> Iterator[Deployed]:
     cloud = Cloud()
     with Server(cloud) as server:
         engine = Engine(folder, server.attach)
+        engine.settings(stack, settings or {})
         engine.make(stack)
         deployed = Deployed(engine=engine, cloud=cloud, stack=stack, preview=engine.offline(stack))
         engine.up(stack)
@@ -317,6 +321,12 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 @pytest.fixture(scope="module")
 def prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     yield from deploy(tmp_path_factory.mktemp("prod"), "prod")
+
+
+@pytest.fixture(scope="module")
+def unprotected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """Prod as it is, but that the engine may replace what is protected there: else it refuses the preview."""
+    yield from deploy(tmp_path_factory.mktemp("unprotected"), "prod", {"llmserve:deletionProtection": False})
 
 
 def test_a_preview_writes_nothing_to_the_state_not_even_a_lock(dev: Deployed) -> None:
@@ -388,6 +398,28 @@ def test_a_pool_whose_nodes_are_bought_in_another_way_would_be_made_anew(prod: D
         file.write_text(source, encoding="utf-8")
     assert len(pools) > 1
     assert shown["replace"] == pools
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_change_replaces_is_what_the_engine_shows(unprotected: Deployed, name: str) -> None:
+    """By its own step generator, over what the stand-ins say as the providers do."""
+    project = unprotected.engine.project
+    before = record(project, "prod")
+    kept = {file: file.read_bytes() for file in (*project.glob("*.yaml"), *(project / "components").glob("*.py"))}
+    try:
+        CASES[name].change(project)
+        expected = compare(before, record(project, "prod"), stack="prod")
+        shown = unprotected.shown({})
+    finally:
+        for file, content in kept.items():
+            file.write_bytes(content)
+    # While its cluster is not known the engine asks the provider nothing, and tells most of what is in it as updated.
+    blind = any(one.type == CLUSTER for one in expected.of(Operation.REPLACE))
+    for operation in (Operation.REPLACE, Operation.UPDATE, Operation.CREATE, Operation.DELETE):
+        ours, theirs = {one.urn for one in expected.of(operation)}, shown.get(str(operation), set())
+        if blind:
+            ours, theirs = ({urn for urn in urns if "kubernetes:" not in urn} for urns in (ours, theirs))
+        assert ours == theirs, operation
 
 
 def test_a_removed_model_goes_with_all_that_was_its_own(prod: Deployed) -> None:
