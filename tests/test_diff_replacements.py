@@ -13,6 +13,7 @@ import pytest
 
 from preview import Snapshot
 from preview.diff.compare import Operation, StackChange, compare
+from preview.diff.report import Report, StackReport
 from preview.project import load_project, load_stack
 from preview.request import Run
 from preview.run import preload, run_all
@@ -195,3 +196,5 @@ def test_what_a_change_replaces(changed: Mapping[str, StackChange], name: str) -
     assert {one.name for one in found.of(Operation.REPLACE)} == case.replaced
     assert {one.name for one in found.of(Operation.DELETE)} == set()
     assert case.updated <= {one.name for one in found.of(Operation.UPDATE)}
+    told = Report(base="a", head="b", stacks=(StackReport(stack="prod", change=found),))
+    assert bool(told.fails_on(["delete", "replace"])) is bool(case.replaced)
