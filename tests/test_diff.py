@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -501,6 +501,36 @@ def test_what_the_engine_ignores_is_no_difference() -> None:
     assert compare(snapshot(before), snapshot(after), stack="s").counts[Operation.UPDATE] == 1  # the option is new
     kept = resource("a", inputs={"spec": {"replicas": 1, "x": 1}}, options={"ignoreChanges": ["spec.replicas"]})
     assert compare(snapshot(kept), snapshot(after), stack="s").is_empty
+
+
+def notes(found: StackChange) -> list[str]:
+    return [note for one in found.changes for note in one.notes]
+
+
+def test_an_alias_is_named_only_where_it_would_keep_the_resource() -> None:
+    address = "gcp:compute/address:Address"
+    same = {str(number): "x" for number in range(20)}
+    old = resource("old", address, inputs={**same, "addressType": "INTERNAL"})
+    new = resource("new", address, inputs={**same, "addressType": "INTERNAL"})
+    assert any(
+        'aliases=[pulumi.Alias(name="old")]' in note for note in notes(compare(snapshot(old), snapshot(new), stack="s"))
+    )
+    # Another field would make it anew all the same.
+    other = resource("new", address, inputs={**same, "addressType": "EXTERNAL"})
+    [note] = notes(compare(snapshot(old), snapshot(other), stack="s"))
+    assert note == "nearly the same as old; an alias would not keep that one: addressType is another"
+
+
+def test_what_the_stack_file_names_is_told_no_alias() -> None:
+    """A model that gets another name there is another model: whoever writes the file cannot give an alias."""
+    same = {str(number): "x" for number in range(20)}
+    before, after = snapshot(resource("small-stable", inputs=same)), snapshot(resource("large-stable", inputs=same))
+    named = [
+        replace(one, config={"llmserve:models": f'[{{"name":"{name}"}}]'})
+        for one, name in ((before, "small"), (after, "large"))
+    ]
+    [note] = notes(compare(*named, stack="s"))
+    assert note == "nearly the same as small-stable: the stack file says large in place of small"
 
 
 def test_a_replacement_takes_along_what_cannot_change_its_field_and_names_what_needs_it() -> None:
