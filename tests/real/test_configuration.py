@@ -15,7 +15,7 @@ from tests.real.programs import need
 from tests.real.stack_texts import StackTexts
 from tests.test_preview_config import DEFAULTS, SCALARS
 
-TIER = "engine"
+TIER = "configuration"
 
 VALUES = 800
 KEYS_IN_A_FILE = 40

@@ -15,7 +15,7 @@ from tests.real.api_server import ApiServer, running, wait_until
 from tests.real.engine import Engine, end_group
 from tests.real.programs import need
 
-TIER = "interrupted"
+TIER = "pending releases"
 
 TINY = Path(__file__).parent / "tiny"
 UP = ("up", "--yes", "--skip-preview", "--stack", "dev")
