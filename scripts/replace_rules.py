@@ -39,7 +39,8 @@ _LIVE: Final = ("replaceUnready", "removed as a whole")
 _SUPPRESSED: Final = {
     "CaseDiffSuppress": "where more than case differs",
     "iamMemberCaseDiffSuppress": "where more than case differs",
-    "CompareSelfLinkOrResourceName": "where the last part differs",
+    "CompareSelfLinkOrResourceName": "where the link differs",
+    "CompareSelfLinkRelativePaths": "where the link differs",
     "CompareResourceNames": "where the last part differs",
 }
 """What a provider takes for no change, by the name of its function."""

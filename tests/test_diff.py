@@ -434,7 +434,7 @@ def paths(before: Any, after: Any) -> dict[str, tuple[Any, Any]]:
 def test_items_are_matched_by_what_names_them() -> None:
     before = {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}
     after = {"containers": [{"name": "b", "image": "2"}, {"name": "a", "image": "1"}]}
-    assert paths(before, after) == {"containers[b].image": ("1", "2")}
+    assert paths(before, after) == {"containers[b].image": ("1", "2"), "containers[order]": (["a", "b"], ["b", "a"])}
     assert paths({"args": ["--a", "--b"]}, {"args": ["--a", "--c", "--b"]}) == {"args[1]": (MISSING, "--c")}
 
 
@@ -501,6 +501,84 @@ def test_what_the_engine_ignores_is_no_difference() -> None:
     assert compare(snapshot(before), snapshot(after), stack="s").counts[Operation.UPDATE] == 1  # the option is new
     kept = resource("a", inputs={"spec": {"replicas": 1, "x": 1}}, options={"ignoreChanges": ["spec.replicas"]})
     assert compare(snapshot(kept), snapshot(after), stack="s").is_empty
+
+
+def operations(before: Snapshot, after: Snapshot) -> dict[str, str]:
+    return {one.name: str(one.operation) for one in compare(before, after, stack="s").changes}
+
+
+PROVIDER = "pulumi:providers:kubernetes"
+
+
+def test_what_gets_another_provider_is_made_anew_where_that_is_another_place() -> None:
+    def stack(name: str, cluster: str) -> Snapshot:
+        provider = resource(name, PROVIDER, inputs={"clusterIdentifier": cluster})
+        return snapshot(provider, resource("n", "kubernetes:core/v1:Namespace", provider=f"{provider.urn}::1"))
+
+    assert operations(stack("a", "x"), stack("b", "y")) == {"a": "delete", "b": "create", "n": "replace"}
+    assert operations(stack("a", "x"), stack("b", "x")) == {"a": "delete", "b": "create"}
+
+
+def test_what_is_only_read_is_neither_deleted_nor_replaced() -> None:
+    token = "gcp:container/cluster:Cluster"  # noqa: S105 - a type
+    own, read = resource("c", token, inputs={"name": "c"}), resource("c", token, operation="read")
+    assert operations(snapshot(read), snapshot()) == {}
+    assert operations(snapshot(own), snapshot(read)) == {}
+    assert operations(snapshot(read), snapshot(own)) == {"c": "create"}
+
+
+def test_options_that_ask_for_a_replacement_are_heard() -> None:
+    password = "random:index/randomPassword:RandomPassword"  # noqa: S105 - a type
+    old, new = (resource("p", password, inputs={"length": length}) for length in (8, 9))
+
+    def beside(**options: Any) -> Resource:
+        return resource("b", inputs={"labels": {"x": UNKNOWN}}, awaits={"labels.x": (old.urn,)}, options=options)
+
+    for options in ({"replaceOnChanges": ["labels"]}, {"replaceOnChanges": ["*"]}, {"deletedWith": old.urn}):
+        stacks = snapshot(old, beside(**options)), snapshot(new, beside(**options))
+        assert operations(*stacks) == {"p": "replace", "b": "replace"}, options
+    assert operations(snapshot(old, beside()), snapshot(new, beside())) == {"p": "replace", "b": "update"}
+    triggered = [snapshot(beside(replacementTrigger=value)) for value in ("1", "2")]
+    assert operations(*triggered) == {"b": "replace"}
+
+
+@pytest.mark.parametrize(
+    "ignored", ["spec.containers[0].image", "spec.containers[*].image", "spec", 'spec["containers"]']
+)
+def test_what_is_ignored_keeps_its_old_value(ignored: str) -> None:
+    pods = [
+        resource(
+            "p",
+            "kubernetes:core/v1:Pod",
+            inputs={"spec": {"containers": [{"name": "a", "image": image}]}},
+            options={"ignoreChanges": [ignored]},
+        )
+        for image in ("1", "2")
+    ]
+    assert operations(*map(snapshot, pods)) == {}
+
+
+def test_what_is_replaced_for_a_reason_of_its_own_may_go_before_something_else_as_well() -> None:
+    """The account is deleted first, the subnet takes from it, and the pool from the subnet: all three go."""
+    account, subnet, pool = "gcp:serviceaccount/account:Account", "gcp:compute/subnetwork:Subnetwork", POOL
+    stacks = []
+    for number in ("1", "2"):
+        first = resource("a", account, inputs={"accountId": f"a{number}"})
+        second = resource(
+            "b",
+            subnet,
+            inputs={"name": "b-1234567", "network": number, "description": UNKNOWN},
+            awaits={"description": (first.urn,)},
+            property_dependencies={"description": (first.urn,)},
+        )
+        third = resource(
+            "c",
+            pool,
+            inputs={"nodeConfig": {"resourceLabels": {"x": "known"}}},
+            property_dependencies={"nodeConfig": (second.urn,)},
+        )
+        stacks.append(snapshot(first, second, third))
+    assert operations(*stacks) == {"a": "replace", "b": "replace", "c": "replace"}
 
 
 def notes(found: StackChange) -> list[str]:
@@ -624,6 +702,11 @@ def around(
         (SUBNET, "ipCidrRange", "10.0.0.0/20", "10.0.0.0/16", around(), False),
         (SUBNET, "ipCidrRange", "10.0.0.0/20", "10.0.0.0/24", around(), True),
         (SUBNET, "network", "a", UNKNOWN, around(), True),
+        # A network of another project that is called the same is another one; a link or a name is the same one.
+        (CLUSTER, "network", "projects/p/global/networks/v", "projects/q/global/networks/v", around(), True),
+        (CLUSTER, "network", "https://x/projects/p/global/networks/v", "projects/p/global/networks/v", around(), False),
+        (CLUSTER, "network", "projects/p/global/networks/v", "v", around(), False),
+        (CLUSTER, "nodePools[order]", ["a", "b"], ["b", "a"], around(), True),
         ("gcp:compute/firewall:Firewall", "network", "a", UNKNOWN, around(), False),
         ("gcp:projects/iAMMember:IAMMember", "role", "a", "b", around(), True),
         ("gcp:somebody/newIamMember:NewIamMember", "member", "a", "b", around(), True),
@@ -660,7 +743,9 @@ def test_a_rule_holds_where_the_provider_says_so(
 
 def test_every_field_that_the_rules_name_is_one_of_the_sdk() -> None:
     """A misspelt rule would never hold: its first part has to be an input of the resource in the SDK."""
-    from preview.placeholders import inputs_of  # noqa: PLC0415 - it loads the SDK
+    import pulumi_gcp  # noqa: F401, PLC0415 - it takes a second, and says where each type is
+
+    from preview.placeholders import inputs_of  # noqa: PLC0415
 
     for rule in rules():
         if rule.type.startswith("gcp:") and "*" not in rule.type:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from preview.diff.rules import Around, rule_for
 from preview.diff.values import Difference, awaiting, comparable, differences
+from preview.paths import PathError, parse_path
 from preview.snapshot import STACK_TYPE, Resource, Snapshot
 from preview.values import UNKNOWN, Secret, walk
 
@@ -43,6 +44,14 @@ ALIKE: Final = 0.8
 """The part of their values that a deleted and a new resource share where one looks like the other, renamed."""
 NAMED: Final = ("name", "accountId", "roleId", "projectId", "secretId")
 """Fields that pulumi-gcp names automatically where they are not given: provider/resources.go, `AutoName`."""
+NEVER_NAMED: Final = ("gcp:dns/recordSet:RecordSet",)
+"""Types whose `name` it never chooses."""
+ALWAYS_FIRST: Final = (
+    "gcp:projects/iAMMember:IAMMember",
+    "gcp:projects/iAMPolicy:IAMPolicy",
+    "gcp:secretmanager/secret:Secret",
+)
+"""Types that it deletes first whatever they are called."""
 CLUSTER: Final = "gcp:container/cluster:Cluster"
 IDENTITY: Final = "clusterIdentifier"
 
@@ -160,6 +169,9 @@ class _Names:
 def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> StackChange:
     """Compare two recordings of a stack; None is a revision without it."""
     old, new = _resources(before), _resources(after)
+    read = {resource.urn for resource in (after.resources if after is not None else ()) if _is_read(resource)}
+    # What is only read from now on stays as it is.
+    old = {urn: resource for urn, resource in old.items() if urn not in read}
     pairs = _paired(old, new)
     matched = {pair.before.urn for pair in pairs}, {pair.after.urn for pair in pairs}
     names = _names(pairs, old, new)
@@ -167,7 +179,7 @@ def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> S
     changes = [
         *(_gone(resource) for urn, resource in old.items() if urn not in matched[0]),
         *(_made(resource) for urn, resource in new.items() if urn not in matched[1]),
-        *(found for pair in pairs if (found := _changed(pair, names, new, now)) is not None),
+        *(found for pair in pairs if (found := _changed(pair, names, old, new, now)) is not None),
     ]
     changes = _cascade(changes, pairs, new, now)
     settings = tuple("" if side is None else "\n".join(side.config.values()) for side in (before, after))
@@ -187,7 +199,13 @@ def compare(before: Snapshot | None, after: Snapshot | None, *, stack: str) -> S
 
 
 def _resources(snapshot: Snapshot | None) -> dict[str, Resource]:
-    return {} if snapshot is None else {resource.urn: resource for resource in snapshot.resources}
+    """Give what the stack makes; what it only reads is nothing that it could change."""
+    found = () if snapshot is None else snapshot.resources
+    return {resource.urn: resource for resource in found if not _is_read(resource)}
+
+
+def _is_read(resource: Resource) -> bool:
+    return resource.operation == "read"
 
 
 def _config(snapshot: Snapshot | None) -> Any:
@@ -314,17 +332,20 @@ def _made(resource: Resource) -> Change:
 
 
 def _changed(
-    pair: _Pair, names: tuple[_Names, _Names], new: Mapping[str, Resource], now: Mapping[str, str]
+    pair: _Pair,
+    names: tuple[_Names, _Names],
+    old: Mapping[str, Resource],
+    new: Mapping[str, Resource],
+    now: Mapping[str, str],
 ) -> Change | None:
     before, after = pair.before, pair.after
-    fields = [
-        found
-        for found in differences(_inputs(before, names[0], now), _inputs(after, names[1]))
-        if not _is_ignored(found.path, after)
-    ]
-    reasons = tuple(_reasons(fields, pair, new))
+    kept = after
+    for path in after.options.get("ignoreChanges", ()):
+        kept = replace(kept, inputs=_restored(dict(before.inputs), dict(kept.inputs), _parts(path)))
+    fields = list(differences(_inputs(before, names[0], now, kept), _inputs(kept, names[1])))
+    reasons = (*_reasons(fields, pair, new), *_asked_for(pair), *_moved(pair, old, new, now))
     fields += _options(before, after)
-    if not fields and not pair.renamed:
+    if not fields and not reasons and not pair.renamed:
         return None
     operation = Operation.REPLACE if reasons else Operation.UPDATE if fields else Operation.RENAME
     return Change(
@@ -341,17 +362,62 @@ def _changed(
     )
 
 
-def _inputs(resource: Resource, names: _Names, now: Mapping[str, str] | None = None) -> Any:
-    """Give the inputs, comparable; `now` has the later URN of each resource that an unknown value may be of."""
+def _restored(old: Any, new: Any, parts: Sequence[str | int]) -> Any:
+    """Take the old value at a path, as the engine does with what `ignoreChanges` names; `*` is every item."""
+    first, *rest = parts
+    if isinstance(new, list) and isinstance(old, list):
+        places = range(min(len(old), len(new))) if first == "*" else [first] if isinstance(first, int) else []
+        made = list(new)
+        for place in places:
+            if place < min(len(old), len(new)):
+                made[place] = _restored(old[place], new[place], rest) if rest else old[place]
+        return made
+    if isinstance(new, dict) and isinstance(old, dict):
+        made_of = dict(new)
+        for key in {*old, *new} if first == "*" else {str(first)}:
+            if rest:
+                made_of |= {key: _restored(old[key], new[key], rest)} if key in old and key in new else {}
+            elif key in old:
+                made_of[key] = old[key]
+            else:
+                made_of.pop(key, None)
+        return made_of
+    return new
+
+
+def _parts(path: str) -> list[str | int]:
+    try:
+        return parse_path(path.replace("[*]", '["*"]'))
+    except PathError:
+        return [path]
+
+
+def _inputs(
+    resource: Resource, names: _Names, now: Mapping[str, str] | None = None, other: Resource | None = None
+) -> Any:
+    """Give the inputs, comparable; `now` has the later URN of each resource that an unknown value may be of.
+
+    `other` is the resource that says what is ignored, where that is not this one.
+    """
     awaits = {
-        path: tuple(sorted((now or {}).get(urn, urn) for urn in urns)) for path, urns in resource.awaits.items() if urns
+        path: tuple(sorted((now or {}).get(urn, urn) for urn in urns))
+        for path, urns in resource.awaits.items()
+        if urns and not _is_ignored(path, other or resource)
     }
     return awaiting(comparable(dict(resource.inputs), names), awaits)
 
 
 def _is_ignored(path: str, resource: Resource) -> bool:
     """Whether the engine takes the old value for this path: it is, or is inside, what `ignoreChanges` names."""
-    return any(_is_inside(path, ignored) for ignored in resource.options.get("ignoreChanges", ()))
+    return any(
+        re.match(re.escape(_dotted(ignored)).replace(r"\[\*\]", r"\[[^]]*\]") + r"(?:[.\[]|$)", _dotted(path))
+        for ignored in resource.options.get("ignoreChanges", ())
+    )
+
+
+def _dotted(path: str) -> str:
+    """Write a path as values have it that wait for others: `data.a.b` for `data["a.b"]`."""
+    return re.sub(r'\["([^"]*)"\]', r".\1", path)
 
 
 def _is_inside(path: str, outer: str) -> bool:
@@ -374,13 +440,38 @@ def _around(pair: _Pair, new: Mapping[str, Resource]) -> Around:
 
 def _reasons(fields: Sequence[Difference], pair: _Pair, new: Mapping[str, Resource]) -> Iterator[Reason]:
     resource, around = pair.after, _around(pair, new)
-    asked = resource.options.get("replaceOnChanges", ())
     for found in fields:
         rule = rule_for(resource.type, found.path, before=found.before, after=found.after, around=around)
         if rule is not None:
             yield Reason(path=found.path, source=rule.told_by, when=rule.when)
-        elif any(_is_inside(found.path, path) or path == "*" for path in asked):
+        elif _is_asked(found.path, resource.options):
             yield Reason(path=found.path, source="replaceOnChanges in the program")
+
+
+def _asked_for(pair: _Pair) -> Iterator[Reason]:
+    """Say which option of the program replaces it: another trigger, or another id to import."""
+    before, after = pair.before.options, pair.after.options
+    if before.get("replacementTrigger") != after.get("replacementTrigger"):
+        yield Reason(path="options.replacementTrigger", source="replacementTrigger in the program")
+    if before.get("importID") and after.get("importID") and before["importID"] != after["importID"]:
+        yield Reason(path="options.importID", source="another resource is imported in the program")
+
+
+def _moved(
+    pair: _Pair, old: Mapping[str, Resource], new: Mapping[str, Resource], now: Mapping[str, str]
+) -> Iterator[Reason]:
+    """Say that it has another provider, whose configuration is that of another place.
+
+    `providerChanged` of the engine's step generator: the new provider compares the configurations.
+    """
+    was, is_ = (one.provider.rpartition("::")[0] for one in (pair.before, pair.after))
+    if now.get(was, was) == is_ or was not in old or is_ not in new:
+        return
+    providers = _Pair(before=old[was], after=new[is_])
+    fields = differences(_inputs(providers.before, _Names(), now), _inputs(providers.after, _Names()))
+    for reason in _reasons(list(fields), providers, new):
+        yield replace(reason, path="its provider", source=f"{reason.path} of {new[is_].name}; {reason.source}")
+        return
 
 
 def _cascade(
@@ -390,13 +481,21 @@ def _cascade(
     by_urn = {change.urn: change for change in changes}
     replaced = {urn for urn, change in by_urn.items() if change.operation is Operation.REPLACE}
     first = {pair.after.urn for pair in pairs if pair.after.urn in replaced and _is_deleted_first(pair)}
+    renamed = {pair.after.urn for pair in pairs if pair.renamed}
     while True:
         found = {
             pair.after.urn: reason
             for pair in pairs
-            if pair.after.urn not in replaced and (reason := _follows(pair, replaced, first, new, now)) is not None
+            if pair.after.urn not in replaced
+            and (reason := _follows(pair, replaced, first, new=new, now=now, renamed=renamed)) is not None
         }
-        if not found:
+        # What is replaced for a reason of its own may have to go before something that is deleted first, too.
+        goes = {
+            pair.after.urn
+            for pair in pairs
+            if pair.after.urn in replaced - first and _goes_before(pair, first, new, now) is not None
+        }
+        if not found and not goes:
             return [*by_urn.values(), *_updated(pairs, by_urn, replaced, new)]
         for urn, reason in found.items():
             resource = new[urn]
@@ -404,7 +503,7 @@ def _cascade(
             by_urn[urn] = replace(made, operation=Operation.REPLACE, reasons=(*made.reasons, reason))
         replaced |= found.keys()
         # What goes before something that is deleted first is itself deleted first.
-        first |= {
+        first |= goes | {
             pair.after.urn
             for pair in pairs
             if pair.after.urn in found and (_is_deleted_first(pair) or found[pair.after.urn].deleted_first)
@@ -454,11 +553,20 @@ def _is_deleted_first(pair: _Pair) -> bool:
         places = [(resource.inputs.get("metadata") or {}) for resource in (pair.before, pair.after)]
         same = all(places[0].get(key) == places[1].get(key) for key in ("name", "namespace"))
         return same and bool(places[1].get("name")) and not _autoname(pair.after)
-    return any(pair.after.inputs.get(key) for key in NAMED) and not _autoname(pair.after)
+    if pair.after.type in ALWAYS_FIRST:
+        return True
+    could = pair.after.type not in NEVER_NAMED and any(pair.after.inputs.get(key) for key in NAMED)
+    return could and not _autoname(pair.after)
 
 
 def _follows(
-    pair: _Pair, replaced: set[str], first: set[str], new: Mapping[str, Resource], now: Mapping[str, str]
+    pair: _Pair,
+    replaced: set[str],
+    first: set[str],
+    *,
+    new: Mapping[str, Resource],
+    now: Mapping[str, str],
+    renamed: set[str],
 ) -> Reason | None:
     """Say why a resource is replaced since others are: the engine's step generator, and what its provider says.
 
@@ -468,12 +576,33 @@ def _follows(
     """
     resource = pair.after
     provider = resource.provider.rpartition("::")[0]
-    if provider in replaced and resource.custom and not resource.is_provider:
+    # Of one that was renamed the engine takes the new one for another place only by its own comparison (`_moved`).
+    if provider in replaced - renamed and resource.custom and not resource.is_provider:
         return Reason(path="its provider", source=f"{new[provider].name} is made anew", deleted_first=provider in first)
+    options = resource.options
+    for option, urns in (
+        ("deletedWith", [options.get("deletedWith")]),
+        ("replaceWith", options.get("replaceWith", ())),
+    ):
+        for urn in replaced.intersection(urns):
+            return Reason(path=f"options.{option}", source=f"{new[urn].name} is made anew", deleted_first=urn in first)
     around = _around(pair, new)
     for path, urn, value in _of_replaced(resource, replaced, new):
         if (rule := rule_for(resource.type, path, before=None, after=value, around=around)) is not None:
             return Reason(path=path, source=f"{new[urn].name} is made anew; {rule.told_by}", when=rule.when)
+        if _is_asked(path, options):
+            return Reason(path=path, source=f"{new[urn].name} is made anew; replaceOnChanges in the program")
+    return _goes_before(pair, first, new, now)
+
+
+def _is_asked(path: str, options: Mapping[str, Any]) -> bool:
+    """Whether the program asks for a replacement where this changes."""
+    return any(asked == "*" or _is_inside(path, asked) for asked in options.get("replaceOnChanges", ()))
+
+
+def _goes_before(pair: _Pair, first: set[str], new: Mapping[str, Resource], now: Mapping[str, str]) -> Reason | None:
+    """Say why a resource has to go before something that it takes from is deleted."""
+    resource, around = pair.after, _around(pair, new)
     for name, urns in pair.before.property_dependencies.items():
         if _is_ignored(name, resource):
             continue
@@ -481,6 +610,9 @@ def _follows(
             if (rule := rule_for(resource.type, name, before=None, after=UNKNOWN, around=around)) is not None:
                 told = f"{new[urn].name} is deleted and made anew; {rule.told_by}"
                 return Reason(path=name, source=told, when=rule.when, deleted_first=True)
+            if _is_asked(name, pair.before.options):
+                told = f"{new[urn].name} is deleted and made anew; replaceOnChanges in the program"
+                return Reason(path=name, source=told, deleted_first=True)
     return None
 
 
@@ -525,7 +657,7 @@ def _told_apart(
 
 def _kept_apart(pair: _Pair, new: Mapping[str, Resource]) -> str | None:
     """Name the field that would replace the resource even if it were taken for the same."""
-    changed = _changed(pair, _names([pair], {}, {}), new, {})
+    changed = _changed(pair, _names([pair], {}, {}), {}, new, {})
     return changed.reasons[0].path if changed is not None and changed.reasons else None
 
 

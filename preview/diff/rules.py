@@ -174,8 +174,10 @@ _CONDITIONS: Final[Mapping[str, Callable[[re.Match[str], Any, Any, Around], bool
         len({match[1] if value is MISSING else str(value).lower() for value in (before, after)}) == 2
     ),
     "where more than case differs": lambda _match, before, after, _around: (
-        len({str(value).lower() for value in (before, after)}) == 2
+        # The names of federated principals are told apart by case.
+        len({text if (text := str(value)).startswith("principal") else text.lower() for value in (before, after)}) == 2
     ),
+    "where the link differs": lambda _match, before, after, _around: _link(before, after) != _link(after, after),
     "where the last part differs": lambda _match, before, after, _around: (
         len({str(value).rpartition("/")[2] for value in (before, after)}) == 2
     ),
@@ -194,6 +196,12 @@ _CONDITIONS: Final[Mapping[str, Callable[[re.Match[str], Any, Any, Around], bool
         value not in (MISSING, {}, None) for value in (before, after)
     ),
 }
+
+
+def _link(value: Any, new: Any) -> str:
+    """Give what counts of a link: its last part where the new one is a bare name, else all from the project on."""
+    text = str(value)
+    return text.rpartition("/")[2] if "/" not in str(new) else text[max(text.find("projects/"), 0) :]
 
 
 def _holds(before: Any, after: Any) -> bool:

@@ -134,6 +134,9 @@ def _is_plain(key: str) -> bool:
 def _in_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Difference]:
     if (key := _naming(before, after)) is not None:
         named = [{str(item[key]): item for item in items} for items in (before, after)]
+        common = [[name for name in one if name in other] for one, other in (named, reversed(named))]
+        if common[0] != common[1]:
+            yield Difference(path=f"{path}[order]", before=common[0], after=common[1])
         for name in dict.fromkeys([*named[0], *named[1]]):
             yield from differences(named[0].get(name, MISSING), named[1].get(name, MISSING), f"{path}[{name}]")
         return
