@@ -196,5 +196,7 @@ def test_what_a_change_replaces(changed: Mapping[str, StackChange], name: str) -
     assert {one.name for one in found.of(Operation.REPLACE)} == case.replaced
     assert {one.name for one in found.of(Operation.DELETE)} == set()
     assert case.updated <= {one.name for one in found.of(Operation.UPDATE)}
+    # A replacement of a protected resource is told as one, whatever caused it: the engine would refuse it.
+    assert all(one.was_protected for one in found.of(Operation.REPLACE) if one.name == "cluster-control-plane")
     told = Report(base="a", head="b", stacks=(StackReport(stack="prod", change=found),))
     assert bool(told.fails_on(["delete", "replace"])) is bool(case.replaced)

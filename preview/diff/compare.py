@@ -482,6 +482,7 @@ def _cascade(
     replaced = {urn for urn, change in by_urn.items() if change.operation is Operation.REPLACE}
     first = {pair.after.urn for pair in pairs if pair.after.urn in replaced and _is_deleted_first(pair)}
     renamed = {pair.after.urn for pair in pairs if pair.renamed}
+    protected = {pair.after.urn for pair in pairs if pair.before.options.get("protect")}
     while True:
         found = {
             pair.after.urn: reason
@@ -498,8 +499,8 @@ def _cascade(
         if not found and not goes:
             return [*by_urn.values(), *_updated(pairs, by_urn, replaced, new)]
         for urn, reason in found.items():
-            resource = new[urn]
-            made = by_urn.get(urn) or replace(_made(resource), operation=Operation.REPLACE)
+            made = by_urn.get(urn) or _made(new[urn])
+            made = replace(made, was_protected=made.was_protected or urn in protected)
             by_urn[urn] = replace(made, operation=Operation.REPLACE, reasons=(*made.reasons, reason))
         replaced |= found.keys()
         # What goes before something that is deleted first is itself deleted first.
@@ -635,11 +636,11 @@ def _told_apart(
         best = max(near, key=lambda one: _alike(old[lost.urn], new[one.urn], names), default=None)
         if best is None or _alike(old[lost.urn], new[best.urn], names) < ALIKE:
             continue
-        if (field := _kept_apart(_Pair(before=old[lost.urn], after=new[best.urn]), new)) is not None:
-            noted[best.urn] = f"nearly the same as {lost.name}; an alias would not keep that one: {field} is another"
-            continue
         if (words := _named_by(lost.name, best.name, settings)) is not None:
             noted[best.urn] = f"nearly the same as {lost.name}: the stack file says {words[1]} in place of {words[0]}"
+            continue
+        if (field := _kept_apart(_Pair(before=old[lost.urn], after=new[best.urn]), new)) is not None:
+            noted[best.urn] = f"nearly the same as {lost.name}; an alias would not keep that one: {field} is another"
             continue
         noted[lost.urn] = f"{best.name} is nearly the same: renamed without an alias, it is made anew"
         noted[best.urn] = (
@@ -724,6 +725,6 @@ def _cluster_notes(changes: Sequence[Change]) -> Iterator[str]:
     if replaced and not told:
         names = ", ".join(change.name for change in replaced)
         yield (
-            f"{names} is made anew and no provider's {IDENTITY} changes: the engine would take everything in the old "
-            "cluster for alive. Raise clusterGeneration with it"
+            f"{names} is made anew and no provider's {IDENTITY} changes: Pulumi would believe that the objects of the "
+            "old cluster still exist, and not make them in the new one. Raise clusterGeneration with it"
         )

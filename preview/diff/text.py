@@ -79,8 +79,9 @@ def _change(change: Change, style: Style) -> Iterator[str]:
     goes = change.operation in (Operation.DELETE, Operation.REPLACE)
     held = ", data goes with it" if goes and change.holds_data else ""
     need = f", {len(change.dependents)} need it" if change.dependents else ""
+    protected = ", protected" if goes and change.was_protected else ""
     where = f"  {change.source}" if change.source else ""
-    line = f"  {style.paint(sign.ljust(2), color)} {short_type(change.type)} {change.name}{was}{held}{need}"
+    line = f"  {style.paint(sign.ljust(2), color)} {short_type(change.type)} {change.name}{was}{protected}{held}{need}"
     yield line + style.paint(where, 2)
     for reason in change.reasons:
         yield f"       because of {reason.path}: {reason.source}"
