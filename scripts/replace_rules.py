@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from preview.diff.rules import EVENTS, FILE, REVISIONS, STAYS, Event, Rule, is_judged, rules
+from preview.diff.rules import EVENTS, FILE, REVISIONS, STAYS, UNORDERED, Event, Rule, is_judged, rules
 from scripts.terminal import OperationError, run, say
 
 _CONDITIONS: Final[Sequence[tuple[str, str, str]]] = (
@@ -44,6 +44,12 @@ _SUPPRESSED: Final = {
     "CompareResourceNames": "where the last part differs",
 }
 """What a provider takes for no change, by the name of its function."""
+_WRITTEN_ANEW: Final = {
+    ("gcp:storage/bucket:Bucket", "location"): "where more than case differs",
+    ("gcp:storage/bucketIAMMember:BucketIAMMember", "bucket"): "where the last part differs",
+    ("gcp:storage/bucketIAMBinding:BucketIAMBinding", "bucket"): "where the last part differs",
+}
+"""Fields that a provider writes in another way before it compares, in functions without a name."""
 _ZEROS: Final = ("", "false", "0")
 _PLAIN: Final = ("string", "bool", "int", "float")
 _WHOLE: Final = ("map", "")
@@ -92,7 +98,9 @@ def _rule(row: Mapping[str, str]) -> Rule | None:
         if (match := re.match(pattern, condition)) is not None:
             when, on = match.expand(word), events.split() or on
             break
-    if on and not when and (suppressed := row["suppress"].rpartition(".")[2]) in _SUPPRESSED:
+    if on and not when and (token_path := (row["type"], path)) in _WRITTEN_ANEW:
+        when = _WRITTEN_ANEW[token_path]
+    elif on and not when and (suppressed := row["suppress"].rpartition(".")[2]) in _SUPPRESSED:
         when = _SUPPRESSED[suppressed]
     elif on and not when and (default := row["default"].lower()) not in _ZEROS:
         on, when = list(EVENTS), f"where absent is {default}"
@@ -100,6 +108,7 @@ def _rule(row: Mapping[str, str]) -> Rule | None:
     stays = row["computed"] == "yes" and says[Event.REMOVED] == "none" and row["kind"] not in _PLAIN
     if stays and Event.REMOVED not in on:
         on = [*on, STAYS]
+    on = [*on, UNORDERED] if row["kind"].startswith("set") else on
     if not on:
         return None
     whole = row["kind"] in _WHOLE or row["type"].startswith("kubernetes:")

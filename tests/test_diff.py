@@ -24,7 +24,7 @@ from preview.diff.markdown import LIMIT, MARKER, markdown, without_secrets
 from preview.diff.page import page
 from preview.diff.price import PriceChange, price_change
 from preview.diff.report import Report, StackReport, report
-from preview.diff.rules import EVENTS, MADE_FOR, STAYS, Around, rule_for, rules
+from preview.diff.rules import EVENTS, MADE_FOR, STAYS, UNORDERED, Around, rule_for, rules
 from preview.diff.text import document
 from preview.diff.values import MISSING, Difference, comparable, differences
 from preview.policies import Judgement, Level, Verdict
@@ -519,6 +519,29 @@ def test_what_gets_another_provider_is_made_anew_where_that_is_another_place() -
     assert operations(stack("a", "x"), stack("b", "x")) == {"a": "delete", "b": "create"}
 
 
+def test_a_set_has_no_order_and_a_list_has() -> None:
+    def pool(*scopes: str) -> Snapshot:
+        return snapshot(resource("p", POOL, inputs={"nodeConfig": {"oauthScopes": list(scopes)}}))
+
+    assert operations(pool("a", "b"), pool("b", "a")) == {}
+    assert operations(pool("a", "b"), pool("a", "c")) == {"p": "replace"}
+    job = [
+        snapshot(
+            resource(
+                "j",
+                "kubernetes:batch/v1:Job",
+                inputs={"spec": {"template": {"spec": {"containers": [{"name": name} for name in names]}}}},
+            )
+        )
+        for names in ("ab", "ba")
+    ]
+    assert operations(*job) == {"j": "replace"}
+
+
+def test_a_text_that_is_only_written_another_way_is_another_text() -> None:
+    assert paths({"data": '{"a":1}'}, {"data": '{ "a": 1 }'}) == {"data": ('{"a":1}', '{ "a": 1 }')}
+
+
 def test_what_is_only_read_is_neither_deleted_nor_replaced() -> None:
     token = "gcp:container/cluster:Cluster"  # noqa: S105 - a type
     own, read = resource("c", token, inputs={"name": "c"}), resource("c", token, operation="read")
@@ -639,7 +662,7 @@ def test_the_rules_are_those_of_named_revisions_and_of_the_providers_that_are_in
     for rule in rules():
         assert re.search(r"@(?:[0-9a-f]{8}|v[0-9.]+) \S+\.go\b|^pulumi_gcp 10.2.0", rule.told_by), rule
         assert "_" not in rule.path
-        assert set(rule.on.split()) <= {*EVENTS, STAYS}
+        assert set(rule.on.split()) <= {*EVENTS, STAYS, UNORDERED}
     assert len({(rule.type, rule.path) for rule in rules()}) == len(rules())
 
 
@@ -692,6 +715,10 @@ def around(
         (CLUSTER, "ipAllocationPolicy.additionalIpRangesConfigs[0]", MISSING, {"subnetwork": "a"}, around(), False),
         (CLUSTER, "ipAllocationPolicy.autoIpamConfig.enabled", False, True, around(), False),
         (CLUSTER, "ipAllocationPolicy.clusterSecondaryRangeName", "a", "b", around(), True),
+        (POOL, "initialNodeCount", 1, "1", around(), False),
+        (POOL, "initialNodeCount", 1, 2, around(), True),
+        (BUCKET, "location", "US", "us", around(), False),
+        (BUCKET, "location", "US", "EU", around(), True),
         (BUCKET, "retentionPolicy.isLocked", True, False, around(), True),
         (BUCKET, "retentionPolicy.isLocked", False, True, around(), False),
         (BUCKET, "retentionPolicy", {"isLocked": True, "retentionPeriod": "9"}, MISSING, around(), True),

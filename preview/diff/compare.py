@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from preview.diff.rules import Around, rule_for
+from preview.diff.rules import Around, rule_for, sets_of
 from preview.diff.values import Difference, awaiting, comparable, differences
 from preview.paths import PathError, parse_path
 from preview.snapshot import STACK_TYPE, Resource, Snapshot
@@ -404,7 +404,18 @@ def _inputs(
         for path, urns in resource.awaits.items()
         if urns and not _is_ignored(path, other or resource)
     }
-    return awaiting(comparable(dict(resource.inputs), names), awaits)
+    value = awaiting(comparable(dict(resource.inputs), names), awaits)
+    return _sorted(value, sets_of(resource.type)) if sets_of(resource.type) else value
+
+
+def _sorted(value: Any, sets: frozenset[str], path: str = "") -> Any:
+    """Bring what is a set into one order."""
+    if isinstance(value, dict):
+        return {key: _sorted(item, sets, f"{path}.{key}" if path else key) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_sorted(item, sets, path) for item in value]
+        return sorted(items, key=repr) if path in sets else items
+    return value
 
 
 def _is_ignored(path: str, resource: Resource) -> bool:

@@ -30,6 +30,7 @@ ONLY_A_REAL_PREVIEW: Final = (
     "whether a provider replaces or updates where the table has no rule for a field",
     "what charts make of their values, and what the API server's webhooks do to objects",
     "values of encrypted configuration and of provider functions",
+    "what the program makes of a value that is not known yet: of the same resource it counts as the same",
 )
 """Told in every report: what two programs cannot know."""
 

@@ -42,6 +42,8 @@ class Event(StrEnum):
 
 
 EVENTS: Final = tuple(Event)
+UNORDERED: Final = "unordered"
+"""Beside the events: a set, whose order says nothing."""
 STAYS: Final = "stays"
 """Beside the events: what is left out keeps its value, and all that is in it does."""
 
@@ -86,6 +88,12 @@ def _rules_of(token: str) -> tuple[Rule, ...]:
     return (*exact, *(rule for rule in patterns if not exact or rule.type == "kubernetes:*"))
 
 
+@cache
+def sets_of(token: str) -> frozenset[str]:
+    """Give the paths of a type's sets."""
+    return frozenset(rule.field for rule in _rules_of(token) if UNORDERED in rule.on.split())
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Around:
     """What a condition may look at beside the value: the resource's inputs before and after, and its provider's."""
@@ -123,6 +131,10 @@ def _is_nothing(value: Any) -> bool:
     return value is MISSING or value is None or (not isinstance(value, Enum) and value in (False, "", [], {}))
 
 
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _event(before: Any, after: Any) -> Event:
     if _is_unknown(after):
         return Event.UNKNOWN
@@ -151,7 +163,9 @@ def is_judged(rule: Rule) -> bool:
 
 def _applies(rule: Rule, before: Any, after: Any, around: Around) -> bool:
     # For Terraform's SDK what is absent is false, 0 or empty, unless it has a default.
-    is_same = rule.type.startswith("gcp:") and _is_nothing(before) and _is_nothing(after)
+    # It reads "1" as 1 and "true" as true.
+    both_nothing, one_text = _is_nothing(before) and _is_nothing(after), _as_text(before) == _as_text(after)
+    is_same = rule.type.startswith("gcp:") and (both_nothing or one_text)
     if is_same and not rule.when.startswith("where absent is "):
         return False
     for pattern, applies in _CONDITIONS.items():
@@ -189,7 +203,7 @@ _CONDITIONS: Final[Mapping[str, Callable[[re.Match[str], Any, Any, Around], bool
     ),
     r"unless the provider has (\w+), and it is not immutable": _is_immutable,
     "unless that is the namespace default": lambda _match, before, after, _around: (
-        not {before, after} <= {MISSING, "default"}
+        not {before, after} <= {MISSING, None, "default"}
     ),
     "unless clusterIdentifier stays": _is_another_cluster,
     "unless both are empty": lambda _match, before, after, _around: any(

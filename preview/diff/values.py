@@ -122,7 +122,9 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]
         return
     parsed = _as_json(before), _as_json(after)
     if parsed[0] is not None and parsed[1] is not None and type(parsed[0]) is type(parsed[1]):
-        yield from differences(*parsed, path=path)
+        found = list(differences(*parsed, path=path))
+        # Written another way it is another text, if the same value.
+        yield from found or [Difference(path=path, before=before, after=after)]
         return
     yield Difference(path=path, before=before, after=after)
 

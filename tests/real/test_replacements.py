@@ -20,12 +20,9 @@ from tests.real.programs import folder_named
 
 TIER = "replacements"
 UNTOLD: Final = {
-    "cluster-control-plane: enableK8sBetaApis in another order": "a set is compared as a list here",
     "cluster-control-plane: project given: the provider's own": "what the provider takes for its own is not looked at",
     'cluster-system: networkConfig = {"enablePrivateNodes": true}': "what Google fills in is not known",
     "cluster-system: networkConfig.podRange as the API has it": "as above",
-    "BucketIAMMember: bucket as b/w": "two spellings of one bucket",
-    "Bucket: location: another case": "two spellings of one place",
     "a2-ultragpu-1g-floor: guestAccelerators emptied": "that none is left of a list is not seen from one that goes",
 }
 """Pairs of which this project says another thing than the provider, and why."""
