@@ -227,20 +227,20 @@ def _paired(old: Mapping[str, Resource], new: Mapping[str, Resource]) -> list[_P
     for urn, resource in new.items():
         if urn in pairs:
             continue
-        found = next((alias for alias in _aliases(resource, new, pairs) if alias in free), None)
+        found = next((alias for alias in _aliases(resource, pairs) if alias in free), None)
         if found is not None:
             free.discard(found)
             pairs[urn] = _Pair(before=old[found], after=resource)
     return list(pairs.values())
 
 
-def _aliases(resource: Resource, new: Mapping[str, Resource], pairs: Mapping[str, _Pair]) -> Iterator[str]:
+def _aliases(resource: Resource, pairs: Mapping[str, _Pair]) -> Iterator[str]:
     """Yield the URNs that a resource may have had; parents come before their children in a recording.
 
     As the engine makes them: `generateAliases` of pkg/resource/deploy/step_generator.go in pulumi/pulumi.
     """
     parent = pairs.get(resource.parent)
-    was = parent.before if parent is not None and parent.renamed else new.get(resource.parent)
+    was = parent.before.urn if parent is not None and parent.renamed else resource.parent
     for alias in resource.options.get("aliases", ()):
         if isinstance(alias, str):
             yield alias
@@ -249,30 +249,21 @@ def _aliases(resource: Resource, new: Mapping[str, Resource], pairs: Mapping[str
         token = str(alias.get("type") or resource.type)
         place = was
         if alias.get("noParent"):
-            place = None
+            place = ""
         elif alias.get("parentUrn"):
-            stated = str(alias["parentUrn"])
-            place = next((one for one in new.values() if one.urn == stated), None)
-            if place is None:
-                yield _urn_under(resource.urn, stated, token, name)
-                continue
+            place = str(alias["parentUrn"])
         yield _urn(resource.urn, place, token, name)
     if parent is not None and parent.renamed:
         name = resource.name
         if name.startswith(parent.after.name):
             name = parent.before.name + name.removeprefix(parent.after.name)
-        yield _urn(resource.urn, parent.before, resource.type, name)
+        yield _urn(resource.urn, parent.before.urn, resource.type, name)
 
 
-def _urn(like: str, parent: Resource | None, token: str, name: str) -> str:
+def _urn(like: str, parent: str, token: str, name: str) -> str:
+    """Make a URN of the same stack as another; `parent` is a URN, empty for none."""
     head = "::".join(like.split("::")[:2])
-    chain = "" if parent is None or parent.type == STACK_TYPE else f"{_types(parent.urn)}$"
-    return f"{head}::{chain}{token}::{name}"
-
-
-def _urn_under(like: str, parent_urn: str, token: str, name: str) -> str:
-    head = "::".join(like.split("::")[:2])
-    types = _types(parent_urn)
+    types = _types(parent) if parent else STACK_TYPE
     chain = "" if types == STACK_TYPE else f"{types}$"
     return f"{head}::{chain}{token}::{name}"
 
@@ -405,7 +396,8 @@ def _inputs(
         if urns and not _is_ignored(path, other or resource)
     }
     value = awaiting(comparable(dict(resource.inputs), names), awaits)
-    return _sorted(value, sets_of(resource.type)) if sets_of(resource.type) else value
+    sets = sets_of(resource.type)
+    return _sorted(value, sets) if sets else value
 
 
 def _sorted(value: Any, sets: frozenset[str], path: str = "") -> Any:
@@ -725,7 +717,7 @@ def _dependents(urn: str, resources: Mapping[str, Resource]) -> set[str]:
 
 
 def _cluster_notes(changes: Sequence[Change]) -> Iterator[str]:
-    """A replaced cluster must be told by its provider, or its objects would be taken for alive."""
+    """A replaced cluster must be told by its provider, or Pulumi takes its objects to exist still."""
     replaced = [change for change in changes if change.type == CLUSTER and change.operation is Operation.REPLACE]
     told = any(
         found.path == IDENTITY
